@@ -1,0 +1,2 @@
+//! `sealaudit`, the auditor's program.
+fn main() {}

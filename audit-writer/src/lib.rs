@@ -1,0 +1,1 @@
+//! The audit log of Sealgate: from one served request to evidence that can be checked.
