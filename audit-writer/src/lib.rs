@@ -1,1 +1,4 @@
 //! The audit log of Sealgate: from one served request to evidence that can be checked.
+
+pub mod ids;
+pub mod merkle;
