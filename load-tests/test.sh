@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Runs every test and adds up what the runners themselves report; their full output stays in target/test-results.
+# A runner that ends without a summary (a build that fails, a crash) counts as one failure, whatever it printed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+results=target/test-results
+mkdir -p "$results"
+rm -f "$results"/*
+
+colour=never
+[ -t 1 ] && colour=always
+passed=0 failed=0
+
+# run NAME COMMAND…: runs it, shown and kept, without colours in what is kept.
+run() {
+  local name=$1 code
+  shift
+  printf '\n==> %s\n' "$*"
+  "$@" 2>&1 | tee >(sed 's/\x1b\[[0-9;]*[A-Za-z]//g' >"$results/$name.log")
+  code=${PIPESTATUS[0]}
+  wait
+  return "$code"
+}
+
+# count NAME CODE PASSED FAILED: adds the figures of one runner, and holds them against its exit code.
+count() {
+  local name=$1 code=$2 good=${3:-0} bad=${4:-0}
+  if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then
+    echo "==> $name: exit $code, and no failed test: counted as one failure"
+    bad=1
+  fi
+  printf '%s: %s passed, %s failed\n' "$name" "$good" "$bad" >>"$results/by-runner"
+  passed=$((passed + good)) failed=$((failed + bad))
+}
+
+# sum_of LOG PATTERN: sums the numbers that PATTERN (one group) finds in the summary lines of cargo test or nextest.
+sum_of() {
+  grep -E '^ *(test result:|Summary \[)' "$results/$1.log" | grep -oE "[0-9]+ $2" | awk '{ n += $1 } END { print n + 0 }'
+}
+
+# The binaries that the Python tests run. Built first: a test that waits for a compiler is no test.
+if ! run build cargo build --locked --workspace --bins --color "$colour"; then
+  count build 1
+else
+  if cargo nextest --version >/dev/null 2>&1; then
+    run rust cargo nextest run --locked --workspace --no-fail-fast --no-tests pass --color "$colour"
+    count "cargo nextest" $? "$(sum_of rust passed)" "$(($(sum_of rust failed) + $(sum_of rust 'timed out')))"
+    run rust-doc cargo test --locked --workspace --no-fail-fast --doc --color "$colour"
+    count "cargo test --doc" $? "$(sum_of rust-doc passed)" "$(sum_of rust-doc failed)"
+  else
+    echo "==> cargo-nextest is not installed: cargo test does the same, only slower"
+    run rust cargo test --locked --workspace --no-fail-fast --color "$colour"
+    count "cargo test" $? "$(sum_of rust passed)" "$(sum_of rust failed)"
+  fi
+
+  pytest_colour=no
+  [ "$colour" = always ] && pytest_colour=yes
+  run python .venv/bin/python -m pytest load-tests/e2e --color="$pytest_colour" --junitxml="$results/python.xml"
+  code=$?
+  # shellcheck disable=SC2046  # two numbers, two words
+  count "pytest" "$code" $(.venv/bin/python - "$results/python.xml" 2>/dev/null <<'PYTHON'
+import sys
+from xml.etree import ElementTree
+
+suites = list(ElementTree.parse(sys.argv[1]).getroot().iter("testsuite"))
+count = lambda key: sum(int(suite.get(key, 0)) for suite in suites)
+failed = count("failures") + count("errors")
+print(count("tests") - failed - count("skipped"), failed)
+PYTHON
+  )
+fi
+
+printf '\n'
+sed 's/^/==> /' "$results/by-runner"
+printf '%s passed, %s failed\n' "$passed" "$failed" >"$results/total"
+echo "==> in all: $passed passed, $failed failed (full output: $results)"
+[ "$failed" -eq 0 ]
