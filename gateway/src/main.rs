@@ -1,2 +1,3 @@
-//! gateway
+//! The program `sealgate`.
+
 fn main() {}

@@ -1,0 +1,88 @@
+//! The configuration: typed, complete, and refused as a whole when anything in it cannot be understood.
+//!
+//! A [`Config`] holds only values that were read and checked: durations, sizes, addresses and names are typed, paths
+//! are resolved, defaults are filled in, every route's upstream exists and no two routes tie. It is built once, before
+//! anything is served, and never changes afterwards.
+
+mod audit;
+mod listen;
+mod route;
+mod upstream;
+mod value;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+pub use audit::{Audit, Durability, Key, Ring, Segment, Spool, Store};
+pub use listen::{ClientAddress, ClientAddressFrom, Limits, Listener, ListenerTimeouts};
+pub use route::{Auth, Match, PathMatch, Query, Rewrite, Route, RouteAudit};
+pub use upstream::{Balance, Endpoints, Policy, Upstream, UpstreamTimeouts};
+pub use value::{ByteSize, DurationText, Name, Percent};
+
+/// The whole configuration of one gateway.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// The version of this format: 1.
+    #[schemars(range(min = 1, max = 1))]
+    pub version: u32,
+    /// Where clients connect to.
+    #[schemars(length(min = 1))]
+    pub listen: Vec<Listener>,
+    /// The listener for operators: `/status` and everything that `metrics` serves. None when left out.
+    pub admin: Option<Admin>,
+    /// The listener for Prometheus and the kubelet: `/metrics`, `/livez`, `/readyz`. None when left out.
+    pub metrics: Option<Metrics>,
+    /// What happens on SIGTERM.
+    #[schemars(default)]
+    pub shutdown: Shutdown,
+    /// The services behind the gateway, by name.
+    #[schemars(extend("minProperties" = 1))]
+    pub upstreams: BTreeMap<Name, Upstream>,
+    /// What is forwarded where: exact host first, then the longest path, then methods given.
+    #[schemars(length(min = 1))]
+    pub routes: Vec<Route>,
+    /// The audit log.
+    pub audit: Audit,
+}
+
+/// The listener for operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Admin {
+    /// IP address and port.
+    #[schemars(with = "value::AddressText")]
+    pub address: SocketAddr,
+}
+
+/// The listener for Prometheus and the kubelet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Metrics {
+    /// IP address and port.
+    #[schemars(with = "value::AddressText")]
+    pub address: SocketAddr,
+}
+
+/// How the gateway leaves when it is asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, default)]
+pub struct Shutdown {
+    /// How long `/readyz` answers 503 while connections are still accepted.
+    #[serde(with = "DurationText")]
+    pub lameduck: Duration,
+    /// How long requests in flight and the shipping of the last segment may take after that.
+    #[serde(with = "DurationText")]
+    pub timeout: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Shutdown { lameduck: Duration::from_secs(5), timeout: Duration::from_secs(25) }
+    }
+}
