@@ -1,0 +1,63 @@
+"""Fixtures: scratch directories, upstreams and gateways, all gone when a test ends."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from harness.gateway import Gateway, route  # noqa: E402
+from harness.upstream import Upstream  # noqa: E402
+
+StartGateway = Callable[..., Gateway]
+
+
+@pytest.fixture(scope="module")
+def module_directory(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A directory for the tests of one file. A store's files are immutable where privileges allow: undone here."""
+    directory = tmp_path_factory.mktemp(request.module.__name__.removeprefix("test_"))
+    yield directory
+    remove(directory)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    """A directory for one test."""
+    yield tmp_path
+    remove(tmp_path)
+
+
+def remove(directory: Path) -> None:
+    make_mutable(directory)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def make_mutable(directory: Path) -> None:
+    """Takes the immutable attribute away, as root could."""
+    subprocess.run(["chattr", "-R", "-i", str(directory)], capture_output=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def module_upstream() -> Iterator[Upstream]:
+    upstream = Upstream()
+    yield upstream
+    upstream.close()
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    upstream = Upstream()
+    yield upstream
+    upstream.close()
+
+
+@pytest.fixture
+def gateway(directory: Path, upstream: Upstream) -> Iterator[Gateway]:
+    """A gateway that is not started yet, with one route to one upstream."""
+    gateway = Gateway(directory / "gateway", {"main": upstream.address}, [route("all")])
+    yield gateway
+    gateway.kill()

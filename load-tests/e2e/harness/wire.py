@@ -1,0 +1,154 @@
+"""HTTP/1.1 over a raw socket, on both sides: nothing is corrected, nothing is hidden."""
+
+import socket
+import struct
+from dataclasses import dataclass, field
+
+from .ports import LOOPBACK
+
+TIMEOUT = 15.0
+
+
+class Closed(Exception):
+    """The peer closed before a whole message came."""
+
+
+@dataclass
+class Message:
+    """A request or a response as it lay on the wire."""
+
+    start: str
+    fields: list[tuple[str, str]]
+    body: bytes = b""
+
+    def get(self, name: str) -> str | None:
+        values = self.all(name)
+        return values[0] if values else None
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.fields if key.lower() == name.lower()]
+
+    @property
+    def status(self) -> int:
+        return int(self.start.split(" ")[1])
+
+
+@dataclass
+class Reader:
+    """Reads messages off a socket, keeping what came too early."""
+
+    stream: socket.socket
+    buffer: bytes = b""
+    interim: list[Message] = field(default_factory=list)
+
+    def request(self) -> Message:
+        message = self.head()
+        return self.with_body(message, may_last_to_close=False)
+
+    def response(self, to: str = "GET") -> Message:
+        message = self.head()
+        while message.status // 100 == 1:
+            self.interim.append(message)
+            message = self.head()
+        if to == "HEAD" or message.status in (204, 304):
+            return message
+        return self.with_body(message, may_last_to_close=True)
+
+    def head(self) -> Message:
+        text = self._until(b"\r\n\r\n").decode("latin-1")
+        start, *lines = text.split("\r\n")
+        fields = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+        return Message(start, fields)
+
+    def rest(self) -> bytes:
+        """Everything up to the end of the connection."""
+        while self._fill():
+            pass
+        rest, self.buffer = self.buffer, b""
+        return rest
+
+    def with_body(self, message: Message, may_last_to_close: bool) -> Message:
+        length = message.get("content-length")
+        if "chunked" in (message.get("transfer-encoding") or "").lower():
+            message.body = self._chunks()
+        elif length is not None:
+            message.body = self._exactly(int(length))
+        elif may_last_to_close:
+            message.body = self.rest()
+        return message
+
+    def _chunks(self) -> bytes:
+        body = b""
+        while size := int(self._until(b"\r\n").split(b";")[0], 16):
+            body += self._exactly(size)
+            self._until(b"\r\n")
+        while self._until(b"\r\n"):
+            pass
+        return body
+
+    def _until(self, mark: bytes) -> bytes:
+        while mark not in self.buffer:
+            if not self._fill():
+                raise Closed(f"closed after {self.buffer[:200]!r}")
+        found, _, self.buffer = self.buffer.partition(mark)
+        return found
+
+    def _exactly(self, size: int) -> bytes:
+        while len(self.buffer) < size:
+            if not self._fill():
+                raise Closed(f"closed after {len(self.buffer)} of {size} bytes")
+        found, self.buffer = self.buffer[:size], self.buffer[size:]
+        return found
+
+    def _fill(self) -> bool:
+        try:
+            data = self.stream.recv(65536)
+        except ConnectionError:
+            return False
+        self.buffer += data
+        return bool(data)
+
+
+class Client:
+    """One connection to a port on loopback."""
+
+    def __init__(self, port: int, source: str = LOOPBACK, timeout: float = TIMEOUT):
+        self.socket = socket.create_connection((LOOPBACK, port), timeout, (source, 0))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.reader = Reader(self.socket)
+        self.source_port: int = self.socket.getsockname()[1]
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def ask(self, target: str, method: str = "GET", fields: dict[str, str] | None = None, body: bytes | None = None, host: str = "api.test") -> Message:
+        """Sends one request and reads its response."""
+        self.send(request_bytes(target, method, fields, body, host))
+        return self.reader.response(method)
+
+    def finish_sending(self) -> None:
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Closes with RST instead of FIN."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+
+def request_bytes(target: str, method: str = "GET", fields: dict[str, str] | None = None, body: bytes | None = None, host: str = "api.test") -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in (fields or {}).items())]
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + (body or b"")
+
+
+def ask(port: int, target: str, method: str = "GET", fields: dict[str, str] | None = None, body: bytes | None = None, host: str = "api.test", source: str = LOOPBACK) -> Message:
+    """One request on a connection of its own."""
+    with Client(port, source) as client:
+        return client.ask(target, method, fields, body, host)

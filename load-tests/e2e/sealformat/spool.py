@@ -1,0 +1,63 @@
+"""A gateway's spool: the write-ahead log of the open segment, and sealed segments that wait to be shipped."""
+
+import struct
+from pathlib import Path
+
+from .segment import read_segment
+
+GROUP = struct.Struct("<II")
+COUNTED = struct.Struct("<QI")
+CASTAGNOLI = 0x82F63B78
+
+
+def crc32c_table() -> list[int]:
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ (CASTAGNOLI if value & 1 else 0)
+        table.append(value)
+    return table
+
+
+TABLE = crc32c_table()
+
+
+def crc32c(data: bytes) -> int:
+    """RFC 3720 appendix B.4."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value = value >> 8 ^ TABLE[(value ^ byte) & 0xFF]
+    return value ^ 0xFFFFFFFF
+
+
+def read_wal(data: bytes) -> list[bytes]:
+    """The lines of all whole groups, up to the first that is not."""
+    lines: list[bytes] = []
+    offset, expected = 0, None
+    while offset + GROUP.size <= len(data):
+        length, checksum = GROUP.unpack_from(data, offset)
+        body = data[offset + GROUP.size : offset + GROUP.size + length]
+        if length < COUNTED.size or len(body) < length or crc32c(body) != checksum:
+            break
+        first_seq, count = COUNTED.unpack_from(body)
+        group = body[COUNTED.size :].split(b"\n")[:-1]
+        if len(group) != count or (expected is not None and first_seq != expected):
+            break
+        lines += group
+        expected = first_seq + count
+        offset += GROUP.size + length
+    return lines
+
+
+def spooled_lines(spool: Path) -> list[bytes]:
+    """Every line in the spool. A gateway that seals at this very moment moves files under our feet: ask again."""
+    lines: list[bytes] = []
+    for path in sorted(spool.glob("*")):
+        try:
+            if path.name.startswith("wal-"):
+                lines += read_wal(path.read_bytes())
+            elif path.name.endswith(".ndjson.zst"):
+                lines += read_segment(path.read_bytes()).lines
+        except FileNotFoundError:
+            continue
+    return lines
