@@ -1,2 +1,0 @@
-//! load-tests
-fn main() {}
