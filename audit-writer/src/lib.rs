@@ -1,5 +1,12 @@
 //! The audit log of Sealgate: from one served request to evidence that can be checked.
+//!
+//! ```text
+//! hook ─► record ─► ring ─► writer ─► wal, segment ─► spool ─► ship ─► store
+//! ```
 
 pub mod checkpoint;
 pub mod ids;
 pub mod merkle;
+pub mod record;
+pub mod segment;
+pub mod time;

@@ -104,7 +104,9 @@ async fn orders(method: &Method, path: &str, received: usize) -> Reply {
             // Orders of this shop have at most four digits.
             if id.len() > 4 { not_found() } else { json(StatusCode::OK, &order(id)) }
         }
-        (&Method::POST, "") if received == 0 => json(StatusCode::BAD_REQUEST, r#"{"error":"an order is missing"}"#),
+        (&Method::POST, "") if received == 0 => {
+            json(StatusCode::BAD_REQUEST, r#"{"error":"an order is missing"}"#)
+        }
         (&Method::POST, "") => {
             pause(4).await;
             json(StatusCode::CREATED, &format!(r#"{{"accepted":true,"bytes":{received}}}"#))
@@ -121,7 +123,9 @@ async fn users(method: &Method, path: &str) -> Reply {
             reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("image/x-demo"));
             reply
         }
-        (&Method::GET, id) => json(StatusCode::OK, &format!(r#"{{"id":"{id}","name":"Ada","groups":["ops"]}}"#)),
+        (&Method::GET, id) => {
+            json(StatusCode::OK, &format!(r#"{{"id":"{id}","name":"Ada","groups":["ops"]}}"#))
+        }
         (&Method::PUT, _) => {
             pause(2).await;
             json(StatusCode::NO_CONTENT, "")
@@ -132,8 +136,12 @@ async fn users(method: &Method, path: &str) -> Reply {
 
 async fn payments(method: &Method, path: &str, received: usize) -> Reply {
     match (method, path) {
-        (&Method::GET, "report") => json(StatusCode::INTERNAL_SERVER_ERROR, r#"{"error":"the report is broken"}"#),
-        (&Method::GET, "batch") => json(StatusCode::SERVICE_UNAVAILABLE, r#"{"error":"closed for the night"}"#),
+        (&Method::GET, "report") => {
+            json(StatusCode::INTERNAL_SERVER_ERROR, r#"{"error":"the report is broken"}"#)
+        }
+        (&Method::GET, "batch") => {
+            json(StatusCode::SERVICE_UNAVAILABLE, r#"{"error":"closed for the night"}"#)
+        }
         (&Method::GET, "audit") => {
             pause(400).await;
             json(StatusCode::OK, r#"{"audited":true}"#)

@@ -149,9 +149,10 @@ mod tests {
     #[test]
     fn neighbours_differ_so_that_the_load_is_mixed() {
         let plan = Plan::everything_up(40);
-        let runs = plan.asks.windows(4).filter(|four| {
-            four.iter().all(|ask| ask.route == four[0].route && ask.method == four[0].method)
-        });
+        let runs = plan
+            .asks
+            .windows(4)
+            .filter(|four| four.iter().all(|ask| ask.route == four[0].route && ask.method == four[0].method));
         assert!(runs.count() < plan.len() / 20);
     }
 }
