@@ -42,7 +42,7 @@ check: ## what CI runs first: format, lints, licences, docs, configurations, ale
 	@$(CARGO) build --locked --quiet --bin sealgate
 	@for file in conf/*.yaml; do echo "sealgate validate --no-environment -c $$file"; \
 	  target/debug/sealgate validate --no-environment -c "$$file" || exit; done
-	promtool check config --syntax-only conf/prometheus/prometheus.yml
+	promtool check config conf/prometheus/prometheus.yml
 	promtool check rules conf/prometheus/rules.yml
 	promtool test rules conf/prometheus/rules_test.yml
 	$(PYTHON) grafana/check_dashboards.py
