@@ -1,7 +1,9 @@
 """The tests' own tools, against published vectors and against each other."""
 
+import base64
 import hashlib
 import random
+import struct
 
 import pytest
 
@@ -57,8 +59,6 @@ def test_compact_ranges_over_any_segmentation_give_the_recursive_root():
 
 
 def test_a_published_note_verifies_and_another_text_does_not():
-    import base64
-
     verifier = Verifier.parse(NOTE_KEY)
     blob = base64.b64decode(NOTE_SIGNATURE)
     assert blob[:4] == verifier.id and str(verifier) == NOTE_KEY
@@ -113,8 +113,6 @@ def test_the_reader_refuses_bytes_between_and_after_frames():
 
 
 def test_the_wal_reader_stops_at_the_first_group_that_is_not_whole():
-    import struct
-
     def group(first: int, *lines: bytes) -> bytes:
         body = struct.pack("<QI", first, len(lines)) + b"".join(line + b"\n" for line in lines)
         return struct.pack("<II", len(body), crc32c(body)) + body

@@ -31,6 +31,7 @@ class Seen:
 class Upstream:
     def __init__(self) -> None:
         self.seen: list[Seen] = []
+        self.tags: set[str] = set()
         self.released = threading.Event()
         self._listener = socket.create_server((LOOPBACK, 0), backlog=512)
         self.port: int = self._listener.getsockname()[1]
@@ -73,11 +74,12 @@ class Upstream:
         head = reader.head()
         method, target, _ = head.start.split(" ", 2)
         # Written down before the body is read: an aborted upload has reached the upstream too.
+        parts = target.partition("?")[0].strip("/").split("/")
         self.seen.append(Seen(method, target, head))
+        self.tags.add(parts[-1])
         if (head.get("expect") or "").lower() == "100-continue":
             stream.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         reader.with_body(head, may_last_to_close=False)
-        parts = target.partition("?")[0].strip("/").split("/")
         echo = f"X-Echo-Id: {parts[-1]}\r\n"
         match parts:
             case ["held", *_]:

@@ -122,7 +122,7 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.socket.close()
+        self.close()
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
@@ -134,6 +134,9 @@ class Client:
 
     def finish_sending(self) -> None:
         self.socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self.socket.close()
 
     def reset(self) -> None:
         """Closes with RST instead of FIN."""

@@ -35,7 +35,7 @@ def completed(path: str = "/orders/1", *, status: int = 200, method: str = "GET"
 
 
 def rejected(reason: str = "bad_request") -> dict:
-    return {"kind": "rejected", "listener": "edge", "reason": reason, "source": source(), "bytes": 17}
+    return {"kind": "rejected", "listener": "edge", "reason": reason, "source": source(), "bytes": 17, "response": {"status": 400, "bytes": 0}, "duration_us": 98}
 
 
 def gap(lost: int | None, reason: str, begin: str, end: str) -> dict:
@@ -47,8 +47,10 @@ def clock() -> dict:
 
 
 def start(key_id: str, *, unclean: bool = False, last_durable_seq: int | None = None) -> dict:
-    record = {"kind": "lifecycle", "event": "start", "version": "0.1.0", "config": CONFIG, "key_id": key_id, "unclean": unclean, "clock": clock()}
-    return record if last_durable_seq is None else record | {"last_durable_seq": last_durable_seq}
+    record = {"kind": "lifecycle", "event": "start", "version": "0.1.0", "config": CONFIG, "key_id": key_id, "unclean": unclean}
+    if last_durable_seq is not None:
+        record["last_durable_seq"] = last_durable_seq
+    return record | {"heartbeat_interval_ms": 300_000, "clock": clock()}
 
 
 def counters(durable: int, lost: int = 0) -> dict:

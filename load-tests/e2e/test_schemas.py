@@ -1,0 +1,87 @@
+"""The JSON Schemas are closed, and they are those of the records that a gateway really writes."""
+
+import json
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from harness.binaries import ROOT
+from harness.conditions import wait_until
+from harness.gateway import Gateway, route
+from harness.ports import LOOPBACK, free_port
+from harness.schema import RecordSchema
+from sealformat.audit import audit_store
+
+SCHEMA = ROOT / "audit-writer" / "schema" / "record.v1.json"
+EVENTS = {"segment", "start", "heartbeat", "stored", "stop"}
+KINDS = {"completed", "aborted", "rejected", "gap", "lifecycle"}
+
+
+@pytest.fixture(scope="module")
+def schema() -> RecordSchema:
+    return RecordSchema(json.loads(SCHEMA.read_text()))
+
+
+def lively(config: dict) -> None:
+    config["audit"] |= {"heartbeat_interval": "1s", "segment": {"max_age": "1s"}}
+    config["shutdown"]["timeout"] = "1s"
+    config["listen"][0]["client_address"] = {"from": "x-forwarded-for", "trusted": [f"{LOOPBACK}/32"]}
+
+
+@pytest.fixture(scope="module")
+def records(module_directory, module_upstream) -> Iterator[list[dict]]:
+    """A life with everything in it: answers, refusals, failures, a crash, heartbeats, a request cut by the stop."""
+    routes = [route("all", audit={"headers": ["user-agent"]}), route("down", "down", match={"path_prefix": "/down"})]
+    upstreams = {"main": module_upstream.address, "down": f"{LOOPBACK}:{free_port()}"}
+    gateway = Gateway(module_directory / "gateway", upstreams, routes, lively).start()
+    gateway.ask("/orders/1")
+    gateway.kill()
+    gateway.start()
+    trace = {"Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "User-Agent": "probe", "X-Forwarded-For": "203.0.113.9"}
+    gateway.ask("/orders//2?page=1", fields=trace)
+    gateway.ask("/long/" + "x" * 20000, fields=trace)
+    gateway.ask("/down/1")
+    gateway.ask("/../climb")
+    with gateway.connect() as client:
+        client.send(b"nonsense\r\n\r\n")
+        client.reader.rest()
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    gateway.ask("/orders/3", fields=upgrade)
+    wait_until(lambda: EVENTS - {"stop"} <= {record.get("event") for record in gateway.written_records()}, "a heartbeat and a stored segment")
+    with gateway.connect() as client:
+        client.send(b"GET /held/cut HTTP/1.1\r\nHost: api.test\r\n\r\n")
+        wait_until(lambda: "cut" in module_upstream.tags, "the request is at the upstream")
+        gateway.process.send_signal(signal.SIGTERM)
+        gateway.wait(0)
+    yield audit_store(gateway.store, gateway.signer.verifier)[gateway.signer.name].records
+
+
+def test_every_kind_and_every_event_occurs(records):
+    assert KINDS <= {record["kind"] for record in records}
+    assert {record["event"] for record in records if record["kind"] == "lifecycle"} == EVENTS
+
+
+def test_every_record_is_valid(schema, records):
+    for record in records:
+        assert not schema.flaws(record), f"{json.dumps(record, indent=1)}\n{schema.flaws(record)[:3]}"
+
+
+def test_every_optional_part_of_a_request_record_occurs(schema, records):
+    requests = [record for record in records if record["kind"] == "completed"]
+    seen = {name for record in requests for name in record}
+    known = set(schema.variant(requests[0])["properties"]) if "properties" in schema.variant(requests[0]) else set(schema._resolved(schema.variant(requests[0]))["properties"])
+    assert seen == known, f"never written: {known - seen}"
+
+
+def test_a_field_less_or_more_makes_a_record_invalid(schema, records):
+    """For every shape of record that occurs, at every depth."""
+    shapes = {json.dumps(shape(record)): record for record in records}
+    broken = [(what, record, case) for record in shapes.values() for what, case in schema.broken(record)]
+    assert len(broken) > 100
+    for what, record, case in broken:
+        assert schema.flaws(case), f"{record['kind']} {record.get('event', '')}: {what} is still valid"
+
+
+def shape(value: object) -> object:
+    return {name: shape(part) for name, part in value.items()} if isinstance(value, dict) else None
