@@ -4,3 +4,4 @@
 //! parts that serve.
 
 pub mod config;
+pub mod normalise;
