@@ -5,10 +5,18 @@
 //! anything is served, and never changes afterwards.
 
 mod audit;
+mod check;
+mod error;
 mod listen;
+mod load;
+mod node;
+mod read;
 mod route;
+mod source;
 mod upstream;
 mod value;
+mod variable;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +26,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use audit::{Audit, Durability, Key, Ring, Segment, Spool, Store};
+pub use error::{Problem, Problems};
 pub use listen::{ClientAddress, ClientAddressFrom, Limits, Listener, ListenerTimeouts};
 pub use route::{Auth, Match, PathMatch, Query, Rewrite, Route, RouteAudit};
 pub use upstream::{Balance, Endpoints, Policy, Upstream, UpstreamTimeouts};
@@ -49,6 +58,34 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The audit log.
     pub audit: Audit,
+    #[serde(skip)]
+    loaded: Loaded,
+}
+
+/// The configuration's own text and its hash.
+#[derive(Debug, Clone)]
+struct Loaded {
+    text: String,
+    sha256: [u8; 32],
+}
+
+impl Config {
+    /// The configuration as loaded: the file's own text, with variables left as references. Of a directory, its files
+    /// one after the other.
+    pub fn text(&self) -> &str {
+        &self.loaded.text
+    }
+
+    /// The SHA-256 of [`Config::text`].
+    pub fn sha256(&self) -> [u8; 32] {
+        self.loaded.sha256
+    }
+
+    /// The first eight hexadecimal digits of [`Config::sha256`]: the `config` of every record.
+    pub fn hash(&self) -> String {
+        let [a, b, c, d, ..] = self.loaded.sha256;
+        format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
+    }
 }
 
 /// The listener for operators.

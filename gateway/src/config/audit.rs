@@ -6,7 +6,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::value::{ByteSize, DurationText, Percent};
+use super::node::Node;
+use super::read::{Choice, Choices};
+use super::value::{ByteSize, Count, DurationText, Percent, Switch};
+use super::walk::{Read, Walk};
 
 /// The audit log of this gateway.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -18,7 +21,7 @@ pub struct Audit {
     pub key: Key,
     /// Whether this log may begin here. Where it is `false` and the log is not in the store, the gateway refuses to
     /// start: a lost disk must not look like a new log.
-    #[schemars(default)]
+    #[schemars(default, with = "Switch")]
     pub create_log: bool,
     /// What must be durable before the upstream sees a request.
     #[schemars(default)]
@@ -77,7 +80,7 @@ pub struct Key {
     /// The key file; its name must equal `audit.log`.
     pub file: PathBuf,
     /// Whether to make the key where the file does not exist.
-    #[schemars(default)]
+    #[schemars(default, with = "Switch")]
     pub create: bool,
 }
 
@@ -95,7 +98,7 @@ pub enum Durability {
 #[schemars(deny_unknown_fields, default)]
 pub struct Ring {
     /// Records that may wait or be reserved at once.
-    #[schemars(range(min = 1))]
+    #[schemars(with = "Count")]
     pub slots: u32,
     /// The memory that they may take: requests in flight are at most `min(slots, max_bytes / max_record)`.
     pub max_bytes: ByteSize,
@@ -149,7 +152,7 @@ pub struct Segment {
     #[serde(with = "DurationText")]
     pub max_age: Duration,
     /// The level of zstd.
-    #[schemars(range(min = 1, max = 19))]
+    #[schemars(with = "Count")]
     pub compression_level: u8,
 }
 
@@ -165,4 +168,154 @@ impl Default for Segment {
 pub struct Store {
     /// A directory: tamper-evident, but not write-once.
     pub directory: PathBuf,
+}
+
+impl Read for Audit {
+    const EXPECTED: &'static str = "a mapping (`log`, `key`, `spool`, `store`, …)";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let mut audit = walk.mapping(node, path)?;
+        let log: Option<String> = audit.required("log");
+        if let Some(rule) = log.as_deref().and_then(broken_log_rule) {
+            audit.bad_value("log", rule);
+        }
+        let key = audit.required("key");
+        let create_log = audit.or("create_log", false);
+        let durability = audit.or("durability", Durability::default());
+        let admit_timeout = audit.or("admit_timeout", default_admit_timeout());
+        let sync_interval = audit.within(
+            "sync_interval",
+            default_sync_interval(),
+            Duration::from_millis(1)..=Duration::from_secs(10),
+        );
+        let heartbeat_interval = audit.within(
+            "heartbeat_interval",
+            default_heartbeat_interval(),
+            Duration::from_secs(1)..=Duration::from_secs(86_400),
+        );
+        let max_record =
+            audit.within("max_record", default_max_record(), ByteSize::kib(1)..=ByteSize::bytes(65_535));
+        let ring = audit.or("ring", Ring::default());
+        let spool = audit.required("spool");
+        let segment = audit.or("segment", Segment::default());
+        let store = audit.required("store");
+        audit.finish();
+        Some(Audit {
+            log: log?,
+            key: key?,
+            create_log,
+            durability,
+            admit_timeout,
+            sync_interval,
+            heartbeat_interval,
+            max_record,
+            ring,
+            spool: spool?,
+            segment,
+            store: store?,
+        })
+    }
+}
+
+/// The rule for a log's name that `name` breaks, if it breaks one.
+fn broken_log_rule(name: &str) -> Option<String> {
+    const RESERVED: [&str; 8] =
+        [".", "..", "log", "segments", "checkpoints", "cosignatures", "rollups", "configs"];
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
+    let mut components = name.split('/');
+    let host = components.next().is_some_and(|host| !host.is_empty() && host.bytes().all(plain));
+    let below = components.all(|c| !c.is_empty() && c.bytes().all(|b| plain(b) || b == b'_'));
+    if !host || !below {
+        return Some(
+            "expected a name such as `audit.example.com/gw-1`: lower-case letters, digits, `.`, `-`, and `_` after the first `/`"
+                .into(),
+        );
+    }
+    if name.len() > 200 {
+        return Some("expected at most 200 bytes".into());
+    }
+    let reserved = name.split('/').find(|component| RESERVED.contains(component))?;
+    Some(format!("expected no part `{reserved}`: the store uses that name itself"))
+}
+
+impl Read for Key {
+    const EXPECTED: &'static str = "a mapping with `file`";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let mut key = walk.mapping(node, path)?;
+        let file = key.required("file");
+        let create = key.or("create", false);
+        key.finish();
+        Some(Key { file: file?, create })
+    }
+}
+
+impl Choice for Durability {
+    const EXPECTED: &'static str = "`buffered`";
+    const CHOICES: Choices<Self> = &[("buffered", Self::Buffered)];
+    const LATER: &'static [&'static str] = &["strict", "best_effort"];
+}
+
+impl Read for Ring {
+    const EXPECTED: &'static str = "a mapping with `slots`, `max_bytes`";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let mut ring = walk.mapping(node, path)?;
+        let default = Ring::default();
+        let read = Ring {
+            slots: ring.within("slots", default.slots, 16..=4_194_304),
+            max_bytes: ring.within("max_bytes", default.max_bytes, ByteSize::mib(1)..=ByteSize::gib(64)),
+        };
+        ring.finish();
+        Some(read)
+    }
+}
+
+impl Read for Spool {
+    const EXPECTED: &'static str = "a mapping with `path`";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let mut spool = walk.mapping(node, path)?;
+        let directory = spool.required("path");
+        let max_bytes = spool.within(
+            "max_bytes",
+            default_spool_max_bytes(),
+            ByteSize::mib(1)..=ByteSize::bytes(u64::MAX),
+        );
+        let min_free = spool.or("min_free", default_spool_min_free());
+        let warn_at = spool.or("warn_at", default_spool_warn_at());
+        spool.finish();
+        Some(Spool { path: directory?, max_bytes, min_free, warn_at })
+    }
+}
+
+impl Read for Segment {
+    const EXPECTED: &'static str = "a mapping with `max_bytes`, `max_age`, `compression_level`";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let mut segment = walk.mapping(node, path)?;
+        let default = Segment::default();
+        let read = Segment {
+            max_bytes: segment.within("max_bytes", default.max_bytes, ByteSize::kib(64)..=ByteSize::gib(1)),
+            max_age: segment.within(
+                "max_age",
+                default.max_age,
+                Duration::from_millis(100)..=Duration::from_secs(86_400),
+            ),
+            compression_level: segment.within("compression_level", default.compression_level, 1..=19),
+        };
+        segment.finish();
+        Some(read)
+    }
+}
+
+impl Read for Store {
+    const EXPECTED: &'static str = "a mapping with `directory`";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let mut store = walk.mapping(node, path)?;
+        let directory = store.required("directory");
+        store.finish();
+        Some(Store { directory: directory? })
+    }
 }

@@ -7,7 +7,10 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::value::{AddressText, ByteSize, DurationText, Name, NetworkTexts};
+use super::node::Node;
+use super::read::{Choice, Choices};
+use super::value::{AddressText, ByteSize, Count, DurationText, Name, NetworkTexts};
+use super::walk::{Read, Walk};
 
 /// One listener for plain HTTP/1.1.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -89,10 +92,10 @@ pub struct Limits {
     /// The body of one request; more is answered 413.
     pub body_bytes: ByteSize,
     /// Connections open at once on this listener; more are closed, and recorded as `rejected`.
-    #[schemars(range(min = 1))]
+    #[schemars(with = "Count")]
     pub connections: u32,
     /// The same, from one peer address.
-    #[schemars(range(min = 1))]
+    #[schemars(with = "Count")]
     pub connections_per_address: u32,
 }
 
@@ -104,5 +107,96 @@ impl Default for Limits {
             connections: 10_000,
             connections_per_address: 200,
         }
+    }
+}
+
+impl Read for Listener {
+    const EXPECTED: &'static str = "a listener (`name`, `address`, …)";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let mut listener = walk.mapping(node, path)?;
+        let name = listener.required("name");
+        let address = listener.required("address");
+        let client_address = listener.or("client_address", ClientAddress::default());
+        let timeouts = listener.or("timeouts", ListenerTimeouts::default());
+        let limits = listener.or("limits", Limits::default());
+        listener.finish();
+        Some(Listener { name: name?, address: address?, client_address, timeouts, limits })
+    }
+}
+
+impl Read for ClientAddress {
+    const EXPECTED: &'static str = "a mapping with `from` and `trusted`";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let mut client = walk.mapping(node, path)?;
+        let from = client.or("from", ClientAddressFrom::default());
+        let trusted: Option<Vec<IpNet>> = client.optional("trusted");
+        match from {
+            ClientAddressFrom::Peer if client.has("trusted") && client.has("from") => {
+                client.bad_value("trusted", "expected only beside `from: x-forwarded-for`");
+            }
+            ClientAddressFrom::Peer if client.has("trusted") => {
+                client.missing("from", "expected `x-forwarded-for`, or no `trusted`");
+            }
+            ClientAddressFrom::XForwardedFor if !client.has("trusted") => {
+                client.missing(
+                    "trusted",
+                    "expected the networks of the proxies whose `X-Forwarded-For` is believed",
+                );
+            }
+            ClientAddressFrom::XForwardedFor if trusted.as_ref().is_some_and(Vec::is_empty) => {
+                client.bad_value("trusted", "expected at least one network");
+            }
+            _ => {}
+        }
+        client.finish();
+        Some(ClientAddress { from, trusted: trusted.unwrap_or_default() })
+    }
+}
+
+impl Choice for ClientAddressFrom {
+    const EXPECTED: &'static str = "`peer` or `x-forwarded-for`";
+    const CHOICES: Choices<Self> = &[("peer", Self::Peer), ("x-forwarded-for", Self::XForwardedFor)];
+    const LATER: &'static [&'static str] = &["proxy_protocol"];
+}
+
+impl Read for ListenerTimeouts {
+    const EXPECTED: &'static str = "a mapping with `header`, `body_idle`, `write_idle`, `keepalive_idle`";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let mut timeouts = walk.mapping(node, path)?;
+        let default = ListenerTimeouts::default();
+        let read = ListenerTimeouts {
+            header: timeouts.positive("header", default.header),
+            body_idle: timeouts.positive("body_idle", default.body_idle),
+            write_idle: timeouts.positive("write_idle", default.write_idle),
+            keepalive_idle: timeouts.positive("keepalive_idle", default.keepalive_idle),
+        };
+        timeouts.finish();
+        Some(read)
+    }
+}
+
+impl Read for Limits {
+    const EXPECTED: &'static str =
+        "a mapping with `header_bytes`, `body_bytes`, `connections`, `connections_per_address`";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let mut limits = walk.mapping(node, path)?;
+        let default = Limits::default();
+        let header = ByteSize::kib(1)..=ByteSize::mib(1);
+        let read = Limits {
+            header_bytes: limits.within("header_bytes", default.header_bytes, header),
+            body_bytes: limits.or("body_bytes", default.body_bytes),
+            connections: limits.within("connections", default.connections, 1..=10_000_000),
+            connections_per_address: limits.within(
+                "connections_per_address",
+                default.connections_per_address,
+                1..=10_000_000,
+            ),
+        };
+        limits.finish();
+        Some(read)
     }
 }

@@ -6,7 +6,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::node::Node;
+use super::read::{Choice, Choices};
 use super::value::{AddressTexts, DurationText};
+use super::walk::{Read, Walk};
 
 /// One service: where it answers, and how long it may take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -64,5 +67,70 @@ pub struct UpstreamTimeouts {
 impl Default for UpstreamTimeouts {
     fn default() -> Self {
         UpstreamTimeouts { connect: Duration::from_secs(1), read_idle: Duration::from_secs(30) }
+    }
+}
+
+impl Read for Upstream {
+    const EXPECTED: &'static str = "an upstream (`endpoints`, …)";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let mut upstream = walk.mapping(node, path)?;
+        let endpoints = upstream.required("endpoints");
+        let balance = upstream.or("balance", Balance::default());
+        let timeouts = upstream.or("timeouts", UpstreamTimeouts::default());
+        upstream.finish();
+        Some(Upstream { endpoints: endpoints?, balance, timeouts })
+    }
+}
+
+impl Read for Endpoints {
+    const EXPECTED: &'static str = "a mapping with `static`";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let mut endpoints = walk.mapping(node, path)?;
+        let fixed: Option<Vec<SocketAddr>> = endpoints.required("static");
+        if fixed.as_ref().is_some_and(|fixed| fixed.is_empty()) && endpoints.is_empty_list("static") {
+            endpoints.bad_value("static", "expected at least one address");
+        }
+        endpoints.distinct("static", fixed.as_deref().unwrap_or_default());
+        for (index, address) in fixed.iter().flatten().enumerate() {
+            if address.port() == 0 {
+                endpoints.bad_value(&format!("static[{index}]"), "expected a port from 1 to 65535");
+            }
+        }
+        endpoints.finish();
+        Some(Endpoints { fixed: fixed? })
+    }
+}
+
+impl Read for Balance {
+    const EXPECTED: &'static str = "a mapping with `policy`";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let mut balance = walk.mapping(node, path)?;
+        let policy = balance.or("policy", Policy::default());
+        balance.finish();
+        Some(Balance { policy })
+    }
+}
+
+impl Choice for Policy {
+    const EXPECTED: &'static str = "`round_robin`";
+    const CHOICES: Choices<Self> = &[("round_robin", Self::RoundRobin)];
+    const LATER: &'static [&'static str] = &["random", "least_requests", "hash"];
+}
+
+impl Read for UpstreamTimeouts {
+    const EXPECTED: &'static str = "a mapping with `connect`, `read_idle`";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let mut timeouts = walk.mapping(node, path)?;
+        let default = UpstreamTimeouts::default();
+        let read = UpstreamTimeouts {
+            connect: timeouts.positive("connect", default.connect),
+            read_idle: timeouts.positive("read_idle", default.read_idle),
+        };
+        timeouts.finish();
+        Some(read)
     }
 }

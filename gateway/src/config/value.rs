@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderName, Method};
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
@@ -311,6 +311,51 @@ impl JsonSchema for MethodTexts {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "array", "items": { "type": "string", "pattern": r"^([A-Z][A-Z-]*|.*\$\{.*)$", "examples": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] } })
+    }
+}
+
+/// Header names as they are written. In memory they are [`HeaderName`]s.
+pub(super) enum HeaderTexts {}
+
+impl HeaderTexts {
+    pub(super) fn serialize<S: Serializer>(headers: &[HeaderName], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(headers.iter().map(HeaderName::as_str))
+    }
+}
+
+impl JsonSchema for HeaderTexts {
+    fn schema_name() -> Cow<'static, str> {
+        "Headers".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "items": { "type": "string", "minLength": 1 } })
+    }
+}
+
+/// A whole number greater than nothing, or a variable that holds one.
+pub(super) enum Count {}
+
+impl JsonSchema for Count {
+    fn schema_name() -> Cow<'static, str> {
+        "Count".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "integer", "minimum": 1 }, { "type": "string", "pattern": r"\$\{" }] })
+    }
+}
+
+/// `true` or `false`, or a variable that holds one of them.
+pub(super) enum Switch {}
+
+impl JsonSchema for Switch {
+    fn schema_name() -> Cow<'static, str> {
+        "Switch".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": r"\$\{" }] })
     }
 }
 

@@ -1,0 +1,372 @@
+//! Reads typed values out of the tree, and never stops at the first error.
+//!
+//! A type says how it is read by [`Read`]. What cannot be read is an error that is kept, and reading goes on with the
+//! next key; a configuration is only built when no error was kept. The keys that a mapping may have are those that its
+//! reader asks for, so there is no second list of them to forget.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::{ConfigError, ErrorKind, Place};
+use super::node::{Content, Entry, Node, Scalar};
+use super::source::SourceFile;
+use super::value::Name;
+use super::variable::{self, Variables};
+
+/// A value that can be read from a node.
+pub(super) trait Read: Sized {
+    /// What is expected, for errors: "a duration such as `20ms`".
+    const EXPECTED: &'static str;
+
+    /// The value of the node at `path`; `None` when errors were kept instead.
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self>;
+}
+
+/// A value that is written as one scalar.
+pub(super) trait ReadText: Sized {
+    /// What is expected, for errors.
+    const EXPECTED: &'static str;
+
+    /// The value of a text; otherwise why it is none.
+    fn read_text(text: &str) -> Result<Self, Unreadable>;
+}
+
+/// Why a text is not a value of its type.
+#[derive(Debug, Default)]
+pub(super) struct Unreadable {
+    /// The rule that it breaks, where it is not simply what is expected.
+    pub(super) rule: Option<String>,
+    /// What was probably meant.
+    pub(super) suggestion: Option<String>,
+}
+
+impl Unreadable {
+    /// Breaks this rule.
+    pub(super) fn rule(rule: impl Into<String>) -> Self {
+        Unreadable { rule: Some(rule.into()), suggestion: None }
+    }
+
+    /// Was probably meant to be this.
+    pub(super) fn meant(mut self, suggestion: Option<impl Into<String>>) -> Self {
+        self.suggestion = suggestion.map(Into::into);
+        self
+    }
+}
+
+impl<T: ReadText> Read for T {
+    const EXPECTED: &'static str = <T as ReadText>::EXPECTED;
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let text = walk.text(node, path, <T as ReadText>::EXPECTED)?;
+        match T::read_text(&text) {
+            Ok(value) => Some(value),
+            Err(why) => {
+                let rule = why.rule.unwrap_or_else(|| format!("expected {}", <T as ReadText>::EXPECTED));
+                walk.bad_value(path, rule, why.suggestion);
+                None
+            }
+        }
+    }
+}
+
+/// A list of them. What cannot be read is an error and left out, so that the others are still checked.
+impl<T: Read> Read for Vec<T> {
+    const EXPECTED: &'static str = "a list";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let Content::Sequence(items) = &node.content else {
+            walk.bad_value(path, format!("expected a list of {}", T::EXPECTED), None);
+            return None;
+        };
+        let mut values = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            values.extend(walk.read(item, &format!("{path}[{index}]")));
+        }
+        Some(values)
+    }
+}
+
+/// The walk over one configuration: what was seen where, and what was wrong.
+pub(super) struct Walk<'a> {
+    pub(super) errors: Vec<ConfigError>,
+    files: &'a [SourceFile],
+    variables: &'a Variables<'a>,
+    /// The place of each value, and the value as it is written, by its path.
+    seen: HashMap<String, (Place, String)>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        files: &'a [SourceFile],
+        variables: &'a Variables<'a>,
+        errors: Vec<ConfigError>,
+    ) -> Self {
+        Walk { errors, files, variables, seen: HashMap::new() }
+    }
+
+    /// Reads the node at `path`.
+    pub(super) fn read<T: Read>(&mut self, node: &Node, path: &str) -> Option<T> {
+        self.seen.insert(path.to_owned(), (node.place, node.describe()));
+        if node.is_null() {
+            let rule = format!("expected {}, found nothing", T::EXPECTED);
+            self.bad_value(path, rule, None);
+            return None;
+        }
+        T::read(node, path, self)
+    }
+
+    /// The text of a scalar with its variables replaced.
+    pub(super) fn text(&mut self, node: &Node, path: &str, expected: &str) -> Option<String> {
+        let Content::Scalar(Scalar { text, .. }) = &node.content else {
+            self.bad_value(path, format!("expected {expected}"), None);
+            return None;
+        };
+        match variable::replace(text, self.variables) {
+            Ok(text) => Some(text.into_owned()),
+            Err(error) => {
+                self.bad_value(path, error.to_string(), None);
+                None
+            }
+        }
+    }
+
+    /// Whether the scalar was written without quotes, or has its text from a variable.
+    pub(super) fn is_plain(node: &Node) -> bool {
+        matches!(&node.content, Content::Scalar(s) if s.plain || s.text.contains("${"))
+    }
+
+    /// The keys and values of a mapping.
+    pub(super) fn mapping<'w, 'n>(&'w mut self, node: &'n Node, path: &str) -> Option<Mapping<'w, 'a, 'n>> {
+        let Content::Mapping(entries) = &node.content else {
+            self.bad_value(path, "expected a mapping (`key: value`)", None);
+            return None;
+        };
+        self.refuse_duplicates(entries, path);
+        Some(Mapping { walk: self, node, entries, path: path.to_owned(), known: Vec::new() })
+    }
+
+    /// A key may occur once.
+    pub(super) fn refuse_duplicates(&mut self, entries: &[Entry], path: &str) {
+        let mut first: HashMap<&str, Place> = HashMap::new();
+        for entry in entries {
+            if let Some(before) = first.get(entry.key.as_str()) {
+                let rule = format!("expected once: {} has it already", self.show(*before));
+                self.errors.push(ConfigError {
+                    key: entry.key.clone(),
+                    path: path.to_owned(),
+                    value: Some(entry.value.describe()),
+                    ..ConfigError::new(entry.place, ErrorKind::DuplicateKey, rule)
+                });
+            } else {
+                first.insert(&entry.key, entry.place);
+            }
+        }
+    }
+
+    /// The directory that relative paths of this node's file begin at.
+    pub(super) fn directory(&self, node: &Node) -> PathBuf {
+        self.files.get(usize::from(node.place.file)).map(|file| file.directory.clone()).unwrap_or_default()
+    }
+
+    /// Where the value at `path` stands, as text.
+    pub(super) fn at(&self, path: &str) -> String {
+        self.seen.get(path).map(|(place, _)| self.show(*place)).unwrap_or_default()
+    }
+
+    /// A place as text: "line 4", or with its file where there are several.
+    fn show(&self, place: Place) -> String {
+        match self.files {
+            [_] => format!("line {}", place.line),
+            files => match files.get(usize::from(place.file)) {
+                Some(file) => format!("{}:{}", file.name, place.line),
+                None => format!("line {}", place.line),
+            },
+        }
+    }
+
+    /// How many items of the list at `path` were met.
+    pub(super) fn items(&self, path: &str) -> usize {
+        (0..).take_while(|index| self.seen.contains_key(&format!("{path}[{index}]"))).count()
+    }
+
+    /// Keeps the error that a file is no mapping at all.
+    pub(super) fn refuse_document(&mut self, place: Place) {
+        let kind = ErrorKind::Document("not a configuration".into());
+        self.errors.push(ConfigError::new(place, kind, "expected a mapping that begins with `version: 1`"));
+    }
+
+    /// Keeps the error that a key is no name.
+    pub(super) fn bad_name(&mut self, entry: &Entry, path: &str) {
+        let why = Name::read_text(&entry.key).err().unwrap_or_default();
+        self.errors.push(ConfigError {
+            key: entry.key.clone(),
+            path: path.to_owned(),
+            suggestion: why.suggestion,
+            ..ConfigError::new(
+                entry.place,
+                ErrorKind::BadName,
+                format!("expected {}", <Name as ReadText>::EXPECTED),
+            )
+        });
+    }
+
+    /// Keeps the error that the value at `path` breaks `rule`.
+    pub(super) fn bad_value(&mut self, path: &str, rule: impl Into<String>, suggestion: Option<String>) {
+        let (place, value) = match self.seen.get(path) {
+            Some((place, value)) => (*place, Some(value.clone())),
+            None => (Place::new(0, 1, 1), None),
+        };
+        let (path, key) = split(path);
+        self.errors.push(ConfigError {
+            key: key.to_owned(),
+            path: path.to_owned(),
+            value,
+            suggestion,
+            ..ConfigError::new(place, ErrorKind::BadValue, rule)
+        });
+    }
+}
+
+/// A mapping while its keys are read.
+pub(super) struct Mapping<'w, 'a, 'n> {
+    pub(super) walk: &'w mut Walk<'a>,
+    node: &'n Node,
+    entries: &'n [Entry],
+    path: String,
+    known: Vec<&'static str>,
+}
+
+impl<'n> Mapping<'_, '_, 'n> {
+    /// The value of a key that may be left out.
+    pub(super) fn optional<T: Read>(&mut self, key: &'static str) -> Option<T> {
+        self.known.push(key);
+        let entries = self.entries;
+        let entry = entries.iter().find(|entry| entry.key == key)?;
+        let path = self.path_of(key);
+        self.walk.read(&entry.value, &path)
+    }
+
+    /// The value of a key, or its default.
+    pub(super) fn or<T: Read>(&mut self, key: &'static str, default: T) -> T {
+        self.optional(key).unwrap_or(default)
+    }
+
+    /// The value of a key, or its default; it must lie in `range`.
+    pub(super) fn within<T: Read + PartialOrd + Shown>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        range: RangeInclusive<T>,
+    ) -> T {
+        let value = self.or(key, default);
+        if !range.contains(&value) {
+            let rule = format!("expected {} to {}", range.start().shown(), range.end().shown());
+            self.bad_value(key, rule);
+        }
+        value
+    }
+
+    /// The duration of a key, or its default; it must be more than nothing.
+    pub(super) fn positive(&mut self, key: &'static str, default: Duration) -> Duration {
+        let value = self.or(key, default);
+        if value.is_zero() {
+            self.bad_value(key, "expected more than nothing");
+        }
+        value
+    }
+
+    /// Keeps an error for each of the key's values that was already among those before it.
+    pub(super) fn distinct<T: PartialEq>(&mut self, key: &'static str, values: &[T]) {
+        for (index, value) in values.iter().enumerate() {
+            if values.iter().take(index).any(|before| before == value) {
+                self.bad_value(&format!("{key}[{index}]"), "expected once, and it is already in this list");
+            }
+        }
+    }
+
+    /// Whether the key has a list without anything in it.
+    pub(super) fn is_empty_list(&self, key: &str) -> bool {
+        let empty = |node: &Node| matches!(&node.content, Content::Sequence(items) if items.is_empty());
+        self.entries.iter().any(|entry| entry.key == key && empty(&entry.value))
+    }
+
+    /// The value of a key that must be there.
+    pub(super) fn required<T: Read>(&mut self, key: &'static str) -> Option<T> {
+        if !self.has(key) {
+            let rule = format!("expected {}", T::EXPECTED);
+            self.missing(key, rule);
+        }
+        self.optional(key)
+    }
+
+    /// Whether the key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
+    /// The path of one of this mapping's keys.
+    pub(super) fn path_of(&self, key: &str) -> String {
+        join(&self.path, key)
+    }
+
+    /// Keeps the error that a key must be there.
+    pub(super) fn missing(&mut self, key: &'static str, rule: impl Into<String>) {
+        self.walk.errors.push(ConfigError {
+            key: key.to_owned(),
+            path: self.path.clone(),
+            ..ConfigError::new(self.node.place, ErrorKind::MissingKey, rule)
+        });
+    }
+
+    /// Keeps the error that the value of this key breaks `rule`.
+    pub(super) fn bad_value(&mut self, key: &str, rule: impl Into<String>) {
+        let path = self.path_of(key);
+        self.walk.bad_value(&path, rule, None);
+    }
+
+    /// Keeps an error for each key that nobody asked for.
+    pub(super) fn finish(self) {
+        for entry in self.entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str())) {
+            let known: Vec<String> = self.known.iter().map(|key| format!("`{key}`")).collect();
+            self.walk.errors.push(ConfigError {
+                key: entry.key.clone(),
+                path: self.path.clone(),
+                value: Some(entry.value.describe()),
+                suggestion: nearest(&entry.key, self.known.iter().copied()).map(str::to_owned),
+                ..ConfigError::new(
+                    entry.place,
+                    ErrorKind::UnknownKey,
+                    format!("expected one of {}", known.join(", ")),
+                )
+            });
+        }
+    }
+}
+
+/// A value as it is written in a configuration.
+pub(super) trait Shown {
+    fn shown(&self) -> String;
+}
+
+/// `routes[0]` and `name` make `routes[0].name`.
+pub(super) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// The mapping and the key of a path: `routes[0]` and `hosts[1]` of `routes[0].hosts[1]`.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('.').unwrap_or(("", path))
+}
+
+/// The candidate that `word` was probably meant to be, if there is one.
+pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    if word.len() > 64 {
+        return None;
+    }
+    let lower = word.to_lowercase();
+    let distance = |candidate: &str| strsim::osa_distance(&lower, &candidate.to_lowercase());
+    let near = candidates.into_iter().map(|candidate| (distance(candidate), candidate)).min()?;
+    (near.0 <= (lower.chars().count() / 3).clamp(1, 3)).then_some(near.1)
+}
