@@ -26,7 +26,7 @@ demo: ## the whole story in a minute: real traffic, verify, a forgery, verify na
 	@target/debug/demo
 
 test: ## every test: Rust units and properties, then the real binaries end to end
-	@$(SETUP) build python prometheus
+	@$(SETUP) build python prometheus e2e
 	@load-tests/test.sh
 
 check: ## what CI runs first: format, lints, licences, docs, configurations, alert rules, dashboards

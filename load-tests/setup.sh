@@ -4,6 +4,7 @@
 #   load-tests/setup.sh build        Rust's cargo; cmake and a C and C++ compiler (zlib-ng, mimalloc and ring are C)
 #   load-tests/setup.sh python       .venv with what load-tests/requirements.txt pins
 #   load-tests/setup.sh prometheus   prometheus and promtool
+#   load-tests/setup.sh e2e          wrk, curl, zstd and strace
 #   load-tests/setup.sh bench        wrk and nginx; zstd, sha256sum and taskset
 #   load-tests/setup.sh cargo-deny   the guard of licences and sources
 #   load-tests/setup.sh remove       what was built or installed in this checkout
@@ -95,13 +96,20 @@ need_prometheus() {
   { have prometheus && have promtool; } || unpack "alert rules and dashboards are tested with the real Prometheus" prometheus
 }
 
+# install_missing WHY PROGRAM=PACKAGE…: installs the packages of those programs that are missing.
+install_missing() {
+  local why=$1 missing=()
+  shift
+  for pair in "$@"; do have "${pair%=*}" || missing+=("${pair#*=}"); done
+  [ ${#missing[@]} = 0 ] || install "$why" "${missing[@]}"
+}
+
+need_e2e() {
+  install_missing "the end-to-end tests' clients and witnesses" wrk=wrk curl=curl zstd=zstd strace=strace chattr=e2fsprogs
+}
+
 need_bench() {
-  local missing=()
-  have wrk || missing+=(wrk)
-  have zstd || missing+=(zstd)
-  have sha256sum || missing+=(coreutils)
-  have taskset || missing+=(util-linux)
-  [ ${#missing[@]} = 0 ] || install "the benchmarks' anchors" "${missing[@]}"
+  install_missing "the benchmarks' anchors" wrk=wrk zstd=zstd sha256sum=coreutils taskset=util-linux
   have nginx || unpack "the benchmarks' upstream" nginx
 }
 
@@ -121,10 +129,10 @@ remove() {
   say "removed target, .venv and .demo"
 }
 
-[ $# -gt 0 ] || fail "usage: load-tests/setup.sh build|python|prometheus|bench|cargo-deny|remove …"
+[ $# -gt 0 ] || fail "usage: load-tests/setup.sh build|python|prometheus|e2e|bench|cargo-deny|remove …"
 for need in "$@"; do
   case $need in
-    build | python | prometheus | bench | cargo-deny) "need_$need" ;;
+    build | python | prometheus | e2e | bench | cargo-deny) "need_$need" ;;
     remove) remove ;;
     *) fail "unknown need \`$need\`" ;;
   esac

@@ -3,5 +3,7 @@
 //! Nothing here shares code with the gateway or with the audit log. The load generator keeps its own counts, so that
 //! what it says can be held against what the log says.
 
+pub mod folder;
 pub mod load;
+pub mod process;
 pub mod services;

@@ -50,7 +50,7 @@ pub struct Plan {
 /// A kind of request: how many in a hundred, and how one is made from its number.
 type Kind = (usize, fn(usize) -> Ask);
 
-const EVERYTHING_UP: &[Kind] = &[
+const KINDS: &[Kind] = &[
     (22, |n| get("orders", format!("/orders/{}", n % 9000))),
     (8, |n| get("orders", format!("/orders?page={}&sort=date", n % 40))),
     (4, |_| get("orders", "/orders/export".into())),
@@ -68,27 +68,18 @@ const EVERYTHING_UP: &[Kind] = &[
     (1, |_| post("payments", "/payments", Payload::Sized(2000))),
     (1, |_| get("payments", "/payments/report".into())),
     (1, |_| get("payments", "/payments/batch".into())),
+    (2, |n| get("down", format!("/down/{n}"))),
     (2, |n| Ask { route: None, ..get("", format!("/wp-admin/{n}.php")) }),
     (1, |_| Ask { ending: Ending::HangUpWaiting, ..get("payments", "/payments/audit".into()) }),
     (1, |_| Ask { ending: Ending::HangUpReading, ..get("orders", "/orders/export".into()) }),
     (1, |_| Ask { ending: Ending::HangUpSending, ..post("orders", "/orders", Payload::Chunked(8)) }),
 ];
 
-const PAYMENTS_DOWN: &[Kind] = &[
-    (50, |n| get("payments", format!("/payments/{n}"))),
-    (20, |_| post("payments", "/payments", Payload::Sized(400))),
-    (30, |n| get("users", format!("/users/{n}"))),
-];
-
 impl Plan {
-    /// Everything that the demo services can do, and what only clients do: about 100 requests a round.
-    pub fn everything_up(rounds: usize) -> Plan {
-        Plan::mix(EVERYTHING_UP, rounds)
-    }
-
-    /// What is tried while `payments` is down: 100 requests a round, 70 of them in vain.
-    pub fn payments_down(rounds: usize) -> Plan {
-        Plan::mix(PAYMENTS_DOWN, rounds)
+    /// Everything that the demo services can do, an upstream that is down, a path without a route, and what only clients
+    /// do: about 100 requests a round.
+    pub fn of_the_demo(rounds: usize) -> Plan {
+        Plan::mix(KINDS, rounds)
     }
 
     /// How many requests there are.
@@ -108,8 +99,10 @@ impl Plan {
     fn mix(kinds: &[Kind], rounds: usize) -> Plan {
         let round: Vec<_> = kinds.iter().flat_map(|(share, kind)| vec![kind; *share]).collect();
         let total = round.len() * rounds;
-        // A stride without a common factor visits each place once, and far from its neighbours.
-        let stride = (total * 5 / 8..).find(|stride| gcd(*stride, total) == 1).unwrap_or(1);
+        // A stride without a common factor visits each place once; by the golden ratio, neighbours in time are far apart
+        // in the round.
+        let golden = round.len() * (rounds / 2) + round.len() * 89 / 144;
+        let stride = (golden..).find(|stride| gcd(*stride, total) == 1).unwrap_or(1);
         let asks = (0..total).map(|n| {
             let place = n * stride % total;
             round[place % round.len()](place)
@@ -136,8 +129,8 @@ mod tests {
 
     #[test]
     fn every_kind_is_asked_as_often_as_its_share_says() {
-        let plan = Plan::everything_up(7);
-        let shares: usize = EVERYTHING_UP.iter().map(|(share, _)| share).sum();
+        let plan = Plan::of_the_demo(7);
+        let shares: usize = KINDS.iter().map(|(share, _)| share).sum();
         assert_eq!(plan.len(), 7 * shares);
         let of = |ending| plan.asks.iter().filter(|ask| ask.ending == ending).count();
         assert_eq!(of(Ending::HangUpWaiting), 7);
@@ -148,7 +141,7 @@ mod tests {
 
     #[test]
     fn neighbours_differ_so_that_the_load_is_mixed() {
-        let plan = Plan::everything_up(40);
+        let plan = Plan::of_the_demo(40);
         let runs = plan
             .asks
             .windows(4)
