@@ -4,9 +4,13 @@
 //! hook ─► record ─► ring ─► writer ─► wal, segment ─► spool ─► ship ─► store
 //! ```
 
+pub mod accounting;
 pub mod checkpoint;
+pub mod config;
 pub mod ids;
 pub mod merkle;
+pub mod metrics;
 pub mod record;
+pub mod ring;
 pub mod segment;
 pub mod time;

@@ -1,0 +1,136 @@
+//! What was counted, each where it happens: `captured = durable + queued + lost`.
+//!
+//! None of the four is computed from the others: a record that slips away shows as a difference, here and in the
+//! heartbeats of the log. Hooks and the writer add, from their threads; scrapes and heartbeats take a snapshot.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::record::Counters;
+
+/// Why a request was refused, or a record lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No slot became free in time.
+    RingFull,
+    /// The spool holds as much as it may, or its file system has too little room.
+    SpoolFull,
+    /// The writer stopped on an error.
+    WriterFailed,
+    /// The store holds another history of this log.
+    SplitLog,
+    /// The log was stopped.
+    Stopping,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Reason; 5] =
+        [Reason::RingFull, Reason::SpoolFull, Reason::WriterFailed, Reason::SplitLog, Reason::Stopping];
+
+    /// The word in metrics, records and `/readyz`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reason::RingFull => "ring_full",
+            Reason::SpoolFull => "spool_full",
+            Reason::WriterFailed => "writer_failed",
+            Reason::SplitLog => "split_log",
+            Reason::Stopping => "stopping",
+        }
+    }
+}
+
+/// The stages that a record reaches after it was captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Appended to the write-ahead log.
+    Written,
+    /// Synced.
+    Durable,
+    /// In a sealed segment.
+    Sealed,
+    /// In the store, under a checkpoint.
+    Uploaded,
+}
+
+/// The counters of one boot, over records that pass the ring.
+#[derive(Debug, Default)]
+pub struct Accounting {
+    captured: AtomicU64,
+    queued: AtomicU64,
+    stages: [AtomicU64; 4],
+    lost: [AtomicU64; Reason::ALL.len()],
+    refused: [AtomicU64; Reason::ALL.len()],
+}
+
+impl Accounting {
+    /// One record was handed over; returns how many are now queued.
+    pub(crate) fn captured(&self) -> u64 {
+        self.captured.fetch_add(1, Ordering::AcqRel);
+        self.queued.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// `count` records that were queued are so no longer: they are durable.
+    pub(crate) fn durable(&self, count: u64) {
+        self.reached(Stage::Durable, count);
+        self.queued.fetch_sub(count, Ordering::AcqRel);
+    }
+
+    /// `count` records reached a stage.
+    pub(crate) fn reached(&self, stage: Stage, count: u64) {
+        self.stages[stage as usize].fetch_add(count, Ordering::AcqRel);
+    }
+
+    /// One record could not be handed over.
+    pub(crate) fn lost(&self, reason: Reason) {
+        self.captured.fetch_add(1, Ordering::AcqRel);
+        self.lost[reason as usize].fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One request was refused.
+    pub(crate) fn refused(&self, reason: Reason) {
+        self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Records handed over and not yet durable.
+    pub fn queued(&self) -> u64 {
+        self.queued.load(Ordering::Acquire)
+    }
+
+    /// Records that have reached `stage`.
+    pub fn at(&self, stage: Stage) -> u64 {
+        self.stages[stage as usize].load(Ordering::Acquire)
+    }
+
+    /// Records that were lost for `reason`.
+    pub fn lost_for(&self, reason: Reason) -> u64 {
+        self.lost[reason as usize].load(Ordering::Acquire)
+    }
+
+    /// Requests that were refused for `reason`.
+    pub fn refused_for(&self, reason: Reason) -> u64 {
+        self.refused[reason as usize].load(Ordering::Acquire)
+    }
+
+    /// The counters at one moment.
+    ///
+    /// Each event adds to two of them, one after the other: where such an update is under way, it looks again, for
+    /// some milliseconds at most. What does not add up then is returned as it is.
+    pub fn snapshot(&self) -> Counters {
+        let mut counters = Counters::default();
+        for attempt in 0..10_000 {
+            counters = Counters {
+                captured: self.captured.load(Ordering::Acquire),
+                durable: self.at(Stage::Durable),
+                queued: self.queued(),
+                lost: Reason::ALL.iter().map(|reason| self.lost_for(*reason)).sum(),
+            };
+            if counters.captured == counters.durable + counters.queued + counters.lost {
+                break;
+            }
+            if attempt > 100 {
+                std::thread::yield_now();
+            }
+        }
+        counters
+    }
+}
