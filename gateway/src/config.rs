@@ -6,12 +6,14 @@
 
 mod audit;
 mod check;
+mod environment;
 mod error;
 mod listen;
 mod load;
 mod node;
 mod read;
 mod route;
+mod schema;
 mod source;
 mod upstream;
 mod value;
@@ -29,7 +31,10 @@ pub use audit::{Audit, Durability, Key, Ring, Segment, Spool, Store};
 pub use error::{Problem, Problems};
 pub use listen::{ClientAddress, ClientAddressFrom, Limits, Listener, ListenerTimeouts};
 pub use route::{Auth, Match, PathMatch, Query, Rewrite, Route, RouteAudit};
+pub use schema::schema;
 pub use upstream::{Balance, Endpoints, Policy, Upstream, UpstreamTimeouts};
+use walk::Seen;
+
 pub use value::{ByteSize, DurationText, Name, Percent};
 
 /// The whole configuration of one gateway.
@@ -67,6 +72,10 @@ pub struct Config {
 struct Loaded {
     text: String,
     sha256: [u8; 32],
+    /// The names of the files, for errors.
+    files: Vec<String>,
+    /// The place of each value, and the value as it is written.
+    seen: Seen,
 }
 
 impl Config {

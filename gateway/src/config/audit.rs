@@ -1,22 +1,24 @@
 //! `audit`: the audit log of this gateway.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use audit_writer::checkpoint::{LogName, LogNameError, MAX_LOG_NAME};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::node::Node;
 use super::read::{Choice, Choices};
-use super::value::{ByteSize, Count, DurationText, Percent, Switch};
-use super::walk::{Read, Walk};
+use super::value::{ByteSize, Count, DurationText, LogText, Percent, Switch};
+use super::walk::{Mapping, Read, ReadText, Unreadable, Walk};
 
 /// The audit log of this gateway.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Audit {
     /// The log's name (its C2SP origin), such as `audit.example.com/gw-1`: unique a gateway, for ever.
-    pub log: String,
+    #[schemars(with = "LogText")]
+    pub log: LogName,
     /// The key that signs its checkpoints.
     pub key: Key,
     /// Whether this log may begin here. Where it is `false` and the log is not in the store, the gateway refuses to
@@ -175,11 +177,8 @@ impl Read for Audit {
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
         let mut audit = walk.mapping(node, path)?;
-        let log: Option<String> = audit.required("log");
-        if let Some(rule) = log.as_deref().and_then(broken_log_rule) {
-            audit.bad_value("log", rule);
-        }
-        let key = audit.required("key");
+        let log = audit.required("log");
+        let key: Option<Key> = audit.required("key");
         let create_log = audit.or("create_log", false);
         let durability = audit.or("durability", Durability::default());
         let admit_timeout = audit.or("admit_timeout", default_admit_timeout());
@@ -196,9 +195,10 @@ impl Read for Audit {
         let max_record =
             audit.within("max_record", default_max_record(), ByteSize::kib(1)..=ByteSize::bytes(65_535));
         let ring = audit.or("ring", Ring::default());
-        let spool = audit.required("spool");
+        let spool: Option<Spool> = audit.required("spool");
         let segment = audit.or("segment", Segment::default());
-        let store = audit.required("store");
+        let store: Option<Store> = audit.required("store");
+        refuse_nesting(&mut audit, key.as_ref(), spool.as_ref(), store.as_ref());
         audit.finish();
         Some(Audit {
             log: log?,
@@ -217,25 +217,61 @@ impl Read for Audit {
     }
 }
 
-/// The rule for a log's name that `name` breaks, if it breaks one.
-fn broken_log_rule(name: &str) -> Option<String> {
-    const RESERVED: [&str; 8] =
-        [".", "..", "log", "segments", "checkpoints", "cosignatures", "rollups", "configs"];
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
-    let mut components = name.split('/');
-    let host = components.next().is_some_and(|host| !host.is_empty() && host.bytes().all(plain));
-    let below = components.all(|c| !c.is_empty() && c.bytes().all(|b| plain(b) || b == b'_'));
-    if !host || !below {
-        return Some(
-            "expected a name such as `audit.example.com/gw-1`: lower-case letters, digits, `.`, `-`, and `_` after the first `/`"
-                .into(),
-        );
+/// The spool is emptied and the store never is: neither may lie in the other, nor the key in either of them.
+fn refuse_nesting(
+    audit: &mut Mapping<'_, '_, '_>,
+    key: Option<&Key>,
+    spool: Option<&Spool>,
+    store: Option<&Store>,
+) {
+    let (Some(spool), Some(store)) = (spool, store) else { return };
+    let (spool, store) = (lexical(&spool.path), lexical(&store.directory));
+    if spool == store {
+        audit.bad_value("store.directory", "expected another directory than `audit.spool.path`");
+    } else if store.starts_with(&spool) || spool.starts_with(&store) {
+        let rule = "expected a directory apart from `audit.spool.path`: neither may lie in the other";
+        audit.bad_value("store.directory", rule);
     }
-    if name.len() > 200 {
-        return Some("expected at most 200 bytes".into());
+    for (directory, name) in [(&spool, "audit.spool.path"), (&store, "audit.store.directory")] {
+        if key.is_some_and(|key| lexical(&key.file).starts_with(directory)) {
+            audit.bad_value("key.file", format!("expected a file outside of `{name}`"));
+        }
     }
-    let reserved = name.split('/').find(|component| RESERVED.contains(component))?;
-    Some(format!("expected no part `{reserved}`: the store uses that name itself"))
+}
+
+/// The path without `.` and `..`, as far as can be told without looking.
+fn lexical(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+impl ReadText for LogName {
+    const EXPECTED: &'static str = "a log's name such as `audit.example.com/gw-1`";
+
+    /// The messages of [`LogNameError`] repeat the name; here it may come from a variable, which is never shown.
+    fn read_text(text: &str) -> Result<Self, Unreadable> {
+        text.parse().map_err(|error| match error {
+            LogNameError::TooLong { .. } => Unreadable::rule(format!("expected at most {MAX_LOG_NAME} bytes")),
+            LogNameError::Reserved { component, .. } => {
+                Unreadable::rule(format!("expected no part `{component}`: the store uses that name itself"))
+            }
+            _ => {
+                let rule = "expected a name such as `audit.example.com/gw-1`: lower-case letters, digits, `.`, `-`, and `_` after the first `/`";
+                let lower = text.to_lowercase().replace(' ', "-");
+                let meant = lower.parse::<LogName>().ok().map(|name| name.to_string());
+                Unreadable::rule(rule).meant(meant.filter(|_| text.len() == lower.len()))
+            }
+        })
+    }
 }
 
 impl Read for Key {

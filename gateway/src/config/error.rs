@@ -8,7 +8,7 @@ use serde::Serialize;
 const SHOWN: usize = 80;
 
 /// Where something stands: file (an index into the files that were read), line and column, both from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) file: u16,
     pub(super) line: u32,

@@ -10,7 +10,7 @@ use super::node::{self, Content, Entry, Node};
 use super::source::{self, SourceFile};
 use super::value::Name;
 use super::variable::Variables;
-use super::walk::{Mapping, Read, Walk, join};
+use super::walk::{Mapping, Read, Seen, Slots, Walk, join};
 use super::{Admin, Audit, Config, Listener, Loaded, Metrics, Route, Shutdown, Upstream, check};
 
 impl Config {
@@ -60,13 +60,13 @@ pub(super) fn load(
     let mut walk = Walk::new(&files, variables, errors);
     let config = merge(trees, &mut walk).and_then(|root| read_root(&root, &mut walk));
     match config {
-        Some(parts) if walk.errors.is_empty() => Ok(parts.into_config(loaded(&files))),
+        Some(parts) if walk.errors.is_empty() => Ok(parts.into_config(loaded(&files, walk.seen))),
         _ => Err(Problems::new(walk.errors, &names())),
     }
 }
 
 /// The text as it was loaded, variables left as references: of several files, one after the other under their names.
-fn loaded(files: &[SourceFile]) -> Loaded {
+fn loaded(files: &[SourceFile], seen: Seen) -> Loaded {
     let text = match files {
         [file] => file.text.clone(),
         files => files.iter().fold(String::new(), |mut text, file| {
@@ -79,7 +79,7 @@ fn loaded(files: &[SourceFile]) -> Loaded {
         }),
     };
     let sha256 = Sha256::digest(text.as_bytes()).into();
-    Loaded { text, sha256 }
+    Loaded { text, sha256, files: files.iter().map(|file| file.name.clone()).collect(), seen }
 }
 
 /// Several files as one: lists are joined, upstreams are put together, `version` may be repeated.
@@ -128,12 +128,12 @@ fn join_values(before: &mut Entry, entry: Entry) -> Option<Entry> {
 
 /// A configuration whose parts were read; a part that could not be is `None`.
 pub(super) struct Parts {
-    pub(super) listen: Option<Vec<Listener>>,
+    pub(super) listen: Slots<Listener>,
     pub(super) admin: Option<Admin>,
     pub(super) metrics: Option<Metrics>,
     pub(super) shutdown: Shutdown,
     pub(super) upstreams: Option<Upstreams>,
-    pub(super) routes: Option<Vec<Route>>,
+    pub(super) routes: Slots<Route>,
     pub(super) audit: Option<Audit>,
 }
 
@@ -165,12 +165,12 @@ fn read_root(node: &Node, walk: &mut Walk<'_>) -> Option<Complete> {
         root.bad_value("version", "expected 1, the only version there is");
     }
     let parts = Parts {
-        listen: root.required("listen"),
+        listen: root.required("listen").unwrap_or_default(),
         admin: root.optional("admin"),
         metrics: root.optional("metrics"),
         shutdown: root.or("shutdown", Shutdown::default()),
         upstreams: root.required("upstreams"),
-        routes: root.required("routes"),
+        routes: root.required("routes").unwrap_or_default(),
         audit: root.required("audit"),
     };
     for key in ["listen", "routes"] {
@@ -181,7 +181,8 @@ fn read_root(node: &Node, walk: &mut Walk<'_>) -> Option<Complete> {
     root.finish();
     check::check(&parts, walk);
     let Parts { listen, admin, metrics, shutdown, upstreams, routes, audit } = parts;
-    let (listen, upstreams, routes, audit) = (listen?, upstreams?.by_name, routes?, audit?);
+    let (listen, routes) = (listen.complete()?, routes.complete()?);
+    let (upstreams, audit) = (upstreams?.by_name, audit?);
     Some(Complete { listen, admin, metrics, shutdown, upstreams, routes, audit })
 }
 

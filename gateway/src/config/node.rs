@@ -46,9 +46,11 @@ pub(super) struct Entry {
 }
 
 impl Node {
-    /// What stands here, in a few words: for the `value` of an error.
+    /// What stands here, in a few words: for the `value` of an error. Empty where nothing stands.
     pub(super) fn describe(&self) -> String {
         match &self.content {
+            Content::Scalar(_) if self.is_null() => String::new(),
+            Content::Scalar(scalar) if scalar.text.is_empty() => "\"\"".into(),
             Content::Scalar(scalar) => scalar.text.clone(),
             Content::Sequence(items) if items.is_empty() => "an empty list".into(),
             Content::Sequence(_) => "a list".into(),

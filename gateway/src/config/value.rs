@@ -314,6 +314,19 @@ impl JsonSchema for MethodTexts {
     }
 }
 
+/// A log's name as it is written. In memory it is a `LogName`.
+pub(super) enum LogText {}
+
+impl JsonSchema for LogText {
+    fn schema_name() -> Cow<'static, str> {
+        "LogName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": r"^([a-z0-9.-]+(/[a-z0-9._-]+)*|.*\$\{.*)$", "maxLength": 200 })
+    }
+}
+
 /// Header names as they are written. In memory they are [`HeaderName`]s.
 pub(super) enum HeaderTexts {}
 

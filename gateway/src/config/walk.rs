@@ -64,15 +64,48 @@ impl<T: ReadText> Read for T {
             Ok(value) => Some(value),
             Err(why) => {
                 let rule = why.rule.unwrap_or_else(|| format!("expected {}", <T as ReadText>::EXPECTED));
-                walk.bad_value(path, rule, why.suggestion);
+                // What a variable holds may be a secret, and a suggestion would tell it.
+                let suggestion = why.suggestion.filter(|_| !Walk::has_variable(node));
+                walk.bad_value(path, rule, suggestion);
                 None
             }
         }
     }
 }
 
-/// A list of them. What cannot be read is an error and left out, so that the others are still checked.
+/// A list of them; an item that cannot be read is an error, and left out.
 impl<T: Read> Read for Vec<T> {
+    const EXPECTED: &'static str = "a list";
+
+    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
+        let Slots(slots) = Slots::read(node, path, walk)?;
+        Some(slots.into_iter().flatten().collect())
+    }
+}
+
+/// A list that keeps the place of what could not be read, so that the others are still known by their index.
+#[derive(Debug)]
+pub(super) struct Slots<T>(Vec<Option<T>>);
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Slots(Vec::new())
+    }
+}
+
+impl<T> Slots<T> {
+    /// Those that were read, with their index.
+    pub(super) fn present(&self) -> impl Iterator<Item = (usize, &T)> {
+        self.0.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
+    }
+
+    /// All of them, if all were read.
+    pub(super) fn complete(self) -> Option<Vec<T>> {
+        self.0.into_iter().collect()
+    }
+}
+
+impl<T: Read> Read for Slots<T> {
     const EXPECTED: &'static str = "a list";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
@@ -80,21 +113,22 @@ impl<T: Read> Read for Vec<T> {
             walk.bad_value(path, format!("expected a list of {}", T::EXPECTED), None);
             return None;
         };
-        let mut values = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            values.extend(walk.read(item, &format!("{path}[{index}]")));
-        }
-        Some(values)
+        let read = |(index, item)| walk.read(item, &format!("{path}[{index}]"));
+        Some(Slots(items.iter().enumerate().map(read).collect()))
     }
 }
+
+/// The place of each value, and the value as it is written, by its path.
+pub(super) type Seen = HashMap<String, (Place, String)>;
 
 /// The walk over one configuration: what was seen where, and what was wrong.
 pub(super) struct Walk<'a> {
     pub(super) errors: Vec<ConfigError>,
     files: &'a [SourceFile],
     variables: &'a Variables<'a>,
-    /// The place of each value, and the value as it is written, by its path.
-    seen: HashMap<String, (Place, String)>,
+    pub(super) seen: Seen,
+    /// The texts of scalars with their variables replaced, by their path. Never shown.
+    resolved: HashMap<String, String>,
 }
 
 impl<'a> Walk<'a> {
@@ -103,7 +137,7 @@ impl<'a> Walk<'a> {
         variables: &'a Variables<'a>,
         errors: Vec<ConfigError>,
     ) -> Self {
-        Walk { errors, files, variables, seen: HashMap::new() }
+        Walk { errors, files, variables, seen: HashMap::new(), resolved: HashMap::new() }
     }
 
     /// Reads the node at `path`.
@@ -124,7 +158,10 @@ impl<'a> Walk<'a> {
             return None;
         };
         match variable::replace(text, self.variables) {
-            Ok(text) => Some(text.into_owned()),
+            Ok(text) => {
+                self.resolved.insert(path.to_owned(), text.clone().into_owned());
+                Some(text.into_owned())
+            }
             Err(error) => {
                 self.bad_value(path, error.to_string(), None);
                 None
@@ -132,9 +169,18 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// The text of the scalar at `path`, which may be the value of a variable.
+    pub(super) fn resolved(&self, path: &str) -> Option<&str> {
+        self.resolved.get(path).map(String::as_str)
+    }
+
     /// Whether the scalar was written without quotes, or has its text from a variable.
     pub(super) fn is_plain(node: &Node) -> bool {
-        matches!(&node.content, Content::Scalar(s) if s.plain || s.text.contains("${"))
+        matches!(&node.content, Content::Scalar(s) if s.plain) || Self::has_variable(node)
+    }
+
+    fn has_variable(node: &Node) -> bool {
+        matches!(&node.content, Content::Scalar(s) if s.text.contains("${"))
     }
 
     /// The keys and values of a mapping.
@@ -215,7 +261,7 @@ impl<'a> Walk<'a> {
     /// Keeps the error that the value at `path` breaks `rule`.
     pub(super) fn bad_value(&mut self, path: &str, rule: impl Into<String>, suggestion: Option<String>) {
         let (place, value) = match self.seen.get(path) {
-            Some((place, value)) => (*place, Some(value.clone())),
+            Some((place, value)) => (*place, Some(value.clone()).filter(|value| !value.is_empty())),
             None => (Place::new(0, 1, 1), None),
         };
         let (path, key) = split(path);
@@ -356,7 +402,7 @@ pub(super) fn join(path: &str, key: &str) -> String {
 }
 
 /// The mapping and the key of a path: `routes[0]` and `hosts[1]` of `routes[0].hosts[1]`.
-fn split(path: &str) -> (&str, &str) {
+pub(super) fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('.').unwrap_or(("", path))
 }
 

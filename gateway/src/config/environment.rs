@@ -1,0 +1,103 @@
+//! What `sealgate validate` looks at beyond the text: the files that a configuration names. Nothing is changed.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use audit_writer::checkpoint::SigningKey;
+use rustix::fs::{Access, access};
+
+use super::error::{ConfigError, ErrorKind, Problems};
+use super::walk::split;
+use super::{Audit, Config};
+
+/// The largest key file that is read, in bytes.
+const MAX_KEY: u64 = 4096;
+
+impl Config {
+    /// Looks at the key file and at the directories of spool and store, as far as they exist.
+    ///
+    /// # Errors
+    ///
+    /// Everything that would keep a gateway from starting here, and can be seen without changing anything.
+    pub fn check_environment(&self) -> Result<(), Problems> {
+        let audit = &self.audit;
+        let findings = [
+            ("audit.key.file", key(audit)),
+            ("audit.spool.path", directory(&audit.spool.path)),
+            ("audit.store.directory", directory(&audit.store.directory)),
+            ("audit.create_log", marker(audit)),
+        ];
+        let errors: Vec<ConfigError> =
+            findings.into_iter().filter_map(|(path, rule)| Some(self.error_at(path, rule?))).collect();
+        if errors.is_empty() { Ok(()) } else { Err(Problems::new(errors, &self.loaded.files)) }
+    }
+
+    /// An error about the value at `path`; of a key that was left out, about the nearest mapping that is there.
+    fn error_at(&self, path: &str, rule: String) -> ConfigError {
+        let (parent, key) = split(path);
+        let seen = &self.loaded.seen;
+        let own = seen.get(path);
+        let (place, _) = own.or_else(|| seen.get(parent)).cloned().unwrap_or_default();
+        ConfigError {
+            key: key.to_owned(),
+            path: parent.to_owned(),
+            value: own.map(|(_, value)| value.clone()),
+            ..ConfigError::new(place, ErrorKind::BadValue, rule)
+        }
+    }
+}
+
+/// What is wrong with the key file.
+fn key(audit: &Audit) -> Option<String> {
+    let file = &audit.key.file;
+    let metadata = match fs::metadata(file) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && audit.key.create => {
+            return file.parent().and_then(directory);
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Some("expected a key: there is no such file, and `create` is not `true`".into());
+        }
+        Err(error) => return Some(format!("expected a key: {error}")),
+    };
+    if !metadata.is_file() || metadata.len() > MAX_KEY {
+        return Some("expected a key file".into());
+    }
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Some(format!("expected a file for its owner's eyes only (mode 0600), found mode {mode:04o}"));
+    }
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => return Some(format!("expected a key: {error}")),
+    };
+    match text.trim_end().parse::<SigningKey>() {
+        Err(error) => Some(format!("expected a key: {error}")),
+        Ok(key) if *key.name() != audit.log => {
+            Some(format!("expected the key of the log `{}`, found that of `{}`", audit.log, key.name()))
+        }
+        Ok(_) => None,
+    }
+}
+
+/// What is wrong with a directory that is there, or that is to be made.
+fn directory(path: &Path) -> Option<String> {
+    let existing = path.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok())?;
+    if !existing.is_dir() {
+        return Some(format!("expected a directory: {} is none", existing.display()));
+    }
+    match access(existing, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => None,
+        Err(error) => Some(format!("expected a directory to write into: {}: {error}", existing.display())),
+    }
+}
+
+/// Whether the log could go on, or begin.
+fn marker(audit: &Audit) -> Option<String> {
+    let marker = audit.store.directory.join(audit.log.as_str()).join("log");
+    (!audit.create_log && !marker.exists()).then(|| {
+        "expected `true` where a log is to begin: this log is not in the store; where it was, look for the store first".into()
+    })
+}
