@@ -1,0 +1,210 @@
+//! The command line of `sealgate`: its types and its help.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// What `sealgate` exits with.
+pub mod exit {
+    /// Done, or stopped cleanly.
+    pub const CLEAN: u8 = 0;
+    /// Something unexpected; of `explain`: no route takes the request.
+    pub const FAILED: u8 = 1;
+    /// The command line cannot be understood.
+    pub const USAGE: u8 = 2;
+    /// The evidence is broken: a split log, another key.
+    pub const EVIDENCE: u8 = 70;
+    /// Try again: an address or the spool is taken, the store is away.
+    pub const AGAIN: u8 = 75;
+    /// The configuration cannot be meant.
+    pub const CONFIGURATION: u8 = 78;
+}
+
+/// A reverse proxy whose access log is evidence: complete, immutable, and checkable by anyone who has the public key.
+#[derive(Debug, Parser)]
+#[command(name = "sealgate", version, max_term_width = 110, arg_required_else_help = true)]
+#[command(after_help = "\
+Begin without any file:
+  sealgate proxy --to http://127.0.0.1:3000
+  curl http://127.0.0.1:8080/
+  sealaudit search sealgate-data
+
+Exit codes: 0 clean · 1 failed, or nothing matched · 2 usage · 70 evidence broken · 75 try again · 78 configuration")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `sealgate` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Report everything that is wrong with a configuration, at once.
+    Validate(ValidateArgs),
+    /// Show where a request would go, as what, and why.
+    Explain(ExplainArgs),
+    /// Make the key that signs a log's checkpoints.
+    Keygen(KeygenArgs),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
+    /// Print the version, the format it writes, and how it was built.
+    Version,
+    /// Print a script that completes commands in a shell.
+    Completions(CompletionsArgs),
+}
+
+/// `sealgate proxy`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Key, spool and a directory store are made below --data; everything is kept when you stop, and gone on with the next time.
+
+Examples:
+  sealgate proxy --to http://127.0.0.1:3000
+  sealgate proxy --to http://app.internal:8000 --listen 0.0.0.0:80 --data /var/lib/sealgate --log audit.example.com/gw-1
+  sealaudit search sealgate-data --status 5xx
+  sealaudit verify sealgate-data/store --keys sealgate-data/gateway.pub")]
+pub struct ProxyArgs {
+    /// The server to forward to: http://HOST[:PORT]
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+    /// Where clients connect to
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// The directory of key, spool and store
+    #[arg(long, value_name = "DIR", default_value = "./sealgate-data")]
+    pub data: PathBuf,
+    /// The log's name [default: the existing key's, else sealgate.localhost/gw-1]
+    #[arg(long, value_name = "NAME")]
+    pub log: Option<String>,
+    /// The listener for /status and /metrics, or `off` [default: 127.0.0.1:9911, when it is free]
+    #[arg(long, value_name = "ADDRESS|off")]
+    pub admin: Option<Switchable>,
+    /// The listener for /metrics, /livez and /readyz, or `off` [default: 127.0.0.1:9912, when it is free]
+    #[arg(long, value_name = "ADDRESS|off")]
+    pub metrics: Option<Switchable>,
+}
+
+/// An address, or the word `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switchable {
+    /// No listener.
+    Off,
+    /// A listener here.
+    At(SocketAddr),
+}
+
+impl std::str::FromStr for Switchable {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Switchable::Off),
+            _ => text
+                .parse()
+                .map(Switchable::At)
+                .map_err(|_| "expected an IP address and port such as 127.0.0.1:9911, or `off`".into()),
+        }
+    }
+}
+
+/// Where a configuration is found.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// A file, or a directory whose *.yaml are merged [default: ./sealgate.yaml, else /etc/sealgate/sealgate.yaml]
+    #[arg(short, long, value_name = "FILE|DIR", env = "SEALGATE_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// `sealgate run`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+SIGTERM and SIGINT: /readyz says 503 for shutdown.lameduck, then no more connections are accepted, requests in flight are
+finished, the log is stopped, sealed and shipped, and the exit code is 0.
+
+Examples:
+  sealgate run
+  sealgate run -c /etc/sealgate/sealgate.yaml
+  RUST_LOG=debug sealgate run -c conf/quickstart.yaml")]
+pub struct RunArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub config: ConfigArgs,
+}
+
+/// `sealgate validate`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every error has its place, one a line, sorted:
+  sealgate.yaml:31:7: unknown key `upstreem` in routes[0] (value: orders): did you mean `upstream`?
+
+Examples:
+  sealgate validate
+  sealgate validate --no-environment -c conf/production.yaml        in CI, where the gateway's files are not
+  helm template . | yq '.data[\"sealgate.yaml\"]' | sealgate validate -c -")]
+pub struct ValidateArgs {
+    /// A file, a directory whose *.yaml are merged, or - for standard input [default: as for `run`]
+    #[arg(short, long, value_name = "FILE|DIR|-", env = "SEALGATE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Touch no file, key or store that the configuration names
+    #[arg(long)]
+    pub no_environment: bool,
+    /// How errors are printed; json is an array of objects
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+}
+
+/// `sealgate explain`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit code 1 when no route takes the request.
+
+Examples:
+  sealgate explain GET http://api.example.com/orders/42
+  sealgate explain -c conf/quickstart.yaml --format json POST 'http://localhost:8080/users/../orders?page=2'")]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub config: ConfigArgs,
+    /// How the answer is printed
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// The method, such as GET
+    pub method: String,
+    /// The URL as a client would ask for it: http://HOST[:PORT]/PATH[?QUERY]
+    pub url: String,
+}
+
+/// `sealgate keygen`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Keep gateway.key on the gateway alone; give gateway.pub to whoever is to verify. Existing files are never overwritten.
+
+Example:
+  sealgate keygen audit.example.com/gw-1 -o /var/lib/sealgate")]
+pub struct KeygenArgs {
+    /// The key's name, which is the log's: audit.example.com/gw-1
+    pub name: String,
+    /// The directory for gateway.key (mode 0600) and gateway.pub
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+/// `sealgate completions`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  sealgate completions bash > /etc/bash_completion.d/sealgate")]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// How something is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}

@@ -1,0 +1,267 @@
+//! Where a request would go, as what, and why: the same look-up that serves, in words.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use http::Method;
+use serde::Serialize;
+
+use crate::config::{self, Config, DurationText, PathMatch, Query};
+use crate::normalise::{self, Refusal, Scheme};
+use crate::route::{Route, Router};
+
+/// Why a request cannot be explained.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ExplainError {
+    /// Not a URL of HTTP.
+    #[error("expected a URL such as http://api.example.com/orders/42, found `{0}`")]
+    Url(String),
+    /// Not a method.
+    #[error("expected a method such as GET, found `{0}`")]
+    Method(String),
+}
+
+/// What would become of a request.
+#[derive(Debug, Serialize)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The method.
+    pub method: String,
+    /// The URL as it was given.
+    pub url: String,
+    /// What becomes of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It goes to an upstream.
+    Forwarded(Box<Forwarded>),
+    /// No route takes it: 404.
+    NoRoute {
+        /// The host that was looked up.
+        host: String,
+        /// The path that was looked up.
+        path: String,
+        /// Each route, and why it is not the one.
+        routes: Vec<Miss>,
+    },
+    /// It is refused before it is routed.
+    Refused {
+        /// The status that answers it.
+        status: u16,
+        /// A constant word.
+        reason: &'static str,
+        /// The same for people.
+        why: String,
+    },
+}
+
+/// A request that goes to an upstream.
+#[derive(Debug, Serialize)]
+#[non_exhaustive]
+pub struct Forwarded {
+    /// The host in its one spelling.
+    pub host: String,
+    /// The path in its one spelling: what is routed and recorded.
+    pub path: String,
+    /// The route.
+    pub route: String,
+    /// Its place in the configuration.
+    pub index: usize,
+    /// What of it matched.
+    pub why: String,
+    /// The upstream.
+    pub upstream: String,
+    /// Where the upstream answers.
+    pub endpoints: Vec<SocketAddr>,
+    /// The target that the upstream is asked for.
+    pub sent: String,
+    /// How long the whole exchange may take, or `none`.
+    pub timeout: String,
+    /// Who may use the route.
+    pub auth: &'static str,
+    /// What must be durable before the upstream sees the request.
+    pub durability: &'static str,
+    /// The request headers that the record keeps.
+    pub headers: Vec<String>,
+    /// What the record keeps of the query.
+    pub query: &'static str,
+}
+
+/// A route that does not take a request.
+#[derive(Debug, Serialize)]
+#[non_exhaustive]
+pub struct Miss {
+    /// The route.
+    pub route: String,
+    /// What of it does not match.
+    pub why: String,
+}
+
+/// Says what would become of a request.
+///
+/// # Errors
+///
+/// When it is no request at all.
+pub fn explain(
+    config: &Config,
+    router: &Router,
+    method: &str,
+    url: &str,
+) -> Result<Explanation, ExplainError> {
+    let parsed = Method::from_bytes(method.as_bytes()).map_err(|_| ExplainError::Method(method.into()))?;
+    let (scheme, authority) = parts(url).ok_or_else(|| ExplainError::Url(url.into()))?;
+    let outcome = match normalise::request(&parsed, scheme, url.as_bytes(), [authority.as_bytes()]) {
+        Err(refusal) => refused(refusal),
+        Ok(target) => {
+            let (host, path) = (target.host.to_string(), target.path.to_string());
+            match router.find(target.host.name(), &path, &parsed) {
+                None => {
+                    let miss = |route| Miss {
+                        route: route_name(route),
+                        why: why_not(route, target.host.name(), &path, &parsed),
+                    };
+                    Outcome::NoRoute { routes: config.routes.iter().map(miss).collect(), host, path }
+                }
+                Some(route) => {
+                    let sent = match &target.query {
+                        Some(query) => format!("{}?{query}", route.upstream_path(&path)),
+                        None => route.upstream_path(&path).to_owned(),
+                    };
+                    Outcome::Forwarded(Box::new(forwarded(config, route, host, path, sent)))
+                }
+            }
+        }
+    };
+    Ok(Explanation { method: method.into(), url: url.into(), outcome })
+}
+
+/// The scheme and authority of a URL.
+fn parts(url: &str) -> Option<(Scheme, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        _ => return None,
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    (!authority.is_empty()).then_some((scheme, authority))
+}
+
+fn refused(refusal: Refusal) -> Outcome {
+    Outcome::Refused { status: refusal.status(), reason: refusal.reason(), why: refusal.to_string() }
+}
+
+fn route_name(route: &config::Route) -> String {
+    route.name.to_string()
+}
+
+fn forwarded(config: &Config, route: &Route, host: String, path: String, sent: String) -> Forwarded {
+    let endpoints = config.upstreams.get(&*route.upstream).map(|upstream| upstream.endpoints.fixed.clone());
+    Forwarded {
+        why: why(&config.routes[route.index], &host),
+        host,
+        path,
+        route: route.name.to_string(),
+        index: route.index,
+        upstream: route.upstream.to_string(),
+        endpoints: endpoints.unwrap_or_default(),
+        sent,
+        timeout: route.timeout.map_or_else(|| "none".into(), DurationText::write),
+        auth: match config.routes[route.index].auth {
+            config::Auth::None => "none",
+        },
+        durability: match config.audit.durability {
+            config::Durability::Buffered => "buffered",
+        },
+        headers: route.headers.iter().map(ToString::to_string).collect(),
+        query: match route.query {
+            Query::None => "none",
+            Query::Keys => "keys",
+        },
+    }
+}
+
+/// What of a route matched, most decisive first.
+fn why(route: &config::Route, host: &str) -> String {
+    let m = &route.matches;
+    let host = if m.hosts.is_empty() { "any host".into() } else { format!("host {host}") };
+    let path = match m.path() {
+        PathMatch::Exact(path) => format!("path {path}, exactly"),
+        PathMatch::Prefix(prefix) => format!("the longest path_prefix, {prefix}"),
+    };
+    let method = if m.methods.is_empty() { "any method" } else { "its method" };
+    format!("{host}; {path}; {method}")
+}
+
+/// The first condition of a route that a request does not meet.
+fn why_not(route: &config::Route, host: &str, path: &str, method: &Method) -> String {
+    let m = &route.matches;
+    if !m.hosts.is_empty() && !m.hosts.iter().any(|given| given == host) {
+        return format!("its hosts are {}", m.hosts.join(", "));
+    }
+    let below = |prefix: &str| {
+        prefix == "/"
+            || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    match m.path() {
+        PathMatch::Exact(exact) if exact != path => return format!("its path is {exact}"),
+        PathMatch::Prefix(prefix) if !below(prefix) => return format!("its path_prefix is {prefix}"),
+        _ => {}
+    }
+    let methods: Vec<&str> = m.methods.iter().map(Method::as_str).collect();
+    debug_assert!(!m.methods.contains(method), "a route that matches in everything is found");
+    format!("its methods are {}", methods.join(", "))
+}
+
+impl Explanation {
+    /// Whether the request would reach an upstream.
+    pub fn is_forwarded(&self) -> bool {
+        matches!(self.outcome, Outcome::Forwarded(_))
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} {}", self.method, self.url)?;
+        match &self.outcome {
+            Outcome::Forwarded(to) => {
+                let endpoints: Vec<String> = to.endpoints.iter().map(ToString::to_string).collect();
+                let headers = if to.headers.is_empty() { "none".into() } else { to.headers.join(", ") };
+                writeln!(f, "  route       {} (routes[{}]): {}", to.route, to.index, to.why)?;
+                writeln!(f, "  host        {}", to.host)?;
+                writeln!(f, "  path        {}", to.path)?;
+                writeln!(f, "  upstream    {} at {}", to.upstream, endpoints.join(", "))?;
+                writeln!(f, "  sent        {} {}", self.method, to.sent)?;
+                writeln!(f, "  timeout     {}", to.timeout)?;
+                writeln!(f, "  auth        {}", to.auth)?;
+                writeln!(f, "  durability  {}: {}", to.durability, durability(to.durability))?;
+                write!(f, "  recorded    headers: {headers}; query: {}", to.query)
+            }
+            Outcome::NoRoute { host, path, routes } => {
+                writeln!(f, "  no route takes host {host}, path {path}: it is answered 404, and recorded")?;
+                let lines: Vec<String> =
+                    routes.iter().map(|miss| format!("  not {}: {}", miss.route, miss.why)).collect();
+                f.write_str(&lines.join("\n"))
+            }
+            Outcome::Refused { status, reason, why } => {
+                write!(f, "  refused before routing: {why}: it is answered {status} ({reason}), and recorded")
+            }
+        }
+    }
+}
+
+/// What a mode promises, in a line.
+fn durability(mode: &str) -> &'static str {
+    match mode {
+        "buffered" => {
+            "by `audit.durability`; a place for its record is reserved first, a crash loses at most `sync_interval`"
+        }
+        _ => "by `audit.durability`",
+    }
+}
