@@ -10,3 +10,18 @@ pub mod keygen;
 pub mod normalise;
 pub mod route;
 pub mod standalone;
+
+/// What `sealgate version` prints: the version, the version of the records it writes, and how it was built.
+pub fn version() -> String {
+    format!(
+        "sealgate {}\nformat   {}\ntarget   {}-{}\nprofile  {}",
+        env!("CARGO_PKG_VERSION"),
+        RECORD_VERSION,
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+        if cfg!(debug_assertions) { "debug" } else { "release" },
+    )
+}
+
+/// The version of the records that this gateway writes (`docs/format.md`).
+const RECORD_VERSION: u32 = 1;

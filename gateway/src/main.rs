@@ -1,3 +1,121 @@
-//! The program `sealgate`.
+//! The program `sealgate`: which command, and what it exits with.
 
-fn main() {}
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use gateway::cli::{Cli, Command, CompletionsArgs, ExplainArgs, Format, KeygenArgs, ValidateArgs, exit};
+use gateway::config::{self, Config, Problems};
+use gateway::explain::explain;
+use gateway::keygen::keygen;
+use gateway::route::Router;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Validate(args) => validate(&args),
+        Command::Explain(args) => explain_request(&args),
+        Command::Keygen(args) => make_key(&args),
+        Command::Schema => print(config::schema().trim_end()),
+        Command::Version => print(&gateway::version()),
+        Command::Completions(args) => completions(&args),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        // Whoever read our output has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(exit::CLEAN),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "sealgate: {error}");
+            ExitCode::from(exit::FAILED)
+        }
+    }
+}
+
+/// Writes a line to standard output.
+fn print(text: &str) -> io::Result<u8> {
+    writeln!(io::stdout().lock(), "{text}")?;
+    Ok(exit::CLEAN)
+}
+
+/// Writes why there is no result to standard error.
+fn fail(code: u8, why: impl std::fmt::Display) -> io::Result<u8> {
+    writeln!(io::stderr().lock(), "sealgate: {why}")?;
+    Ok(code)
+}
+
+/// The configuration that is asked for, or the first that is there.
+fn find_config(asked: Option<&Path>) -> PathBuf {
+    const USUAL: [&str; 2] = ["sealgate.yaml", "/etc/sealgate/sealgate.yaml"];
+    let first = || USUAL.into_iter().map(Path::new).find(|path| path.exists());
+    asked.or_else(first).unwrap_or(Path::new(USUAL[0])).to_owned()
+}
+
+/// Loads it; otherwise every problem, one a line, and the exit code.
+fn load(asked: Option<&Path>) -> Result<Config, io::Result<u8>> {
+    Config::load(&find_config(asked)).map_err(|problems| report(&problems))
+}
+
+fn report(problems: &Problems) -> io::Result<u8> {
+    writeln!(io::stderr().lock(), "{problems}")?;
+    Ok(exit::CONFIGURATION)
+}
+
+fn validate(args: &ValidateArgs) -> io::Result<u8> {
+    let path = find_config(args.config.as_deref());
+    let checked = Config::load(&path).and_then(|config| match args.no_environment {
+        true => Ok(config),
+        false => config.check_environment().map(|()| config),
+    });
+    match (checked, args.format) {
+        (Ok(config), Format::Text) => print(&format!(
+            "{}: OK: listeners {}, routes {}, upstreams {}, log {}, config {}",
+            path.display(),
+            config.listen.len(),
+            config.routes.len(),
+            config.upstreams.len(),
+            config.audit.log,
+            config.hash(),
+        )),
+        (Ok(_), Format::Json) => print("[]"),
+        (Err(problems), Format::Text) => report(&problems),
+        (Err(problems), Format::Json) => {
+            print(&serde_json::to_string_pretty(&problems)?)?;
+            Ok(exit::CONFIGURATION)
+        }
+    }
+}
+
+fn explain_request(args: &ExplainArgs) -> io::Result<u8> {
+    let config = match load(args.config.config.as_deref()) {
+        Ok(config) => config,
+        Err(reported) => return reported,
+    };
+    let router = Router::new(&config.routes).expect("a configuration with ties is not loaded");
+    let explanation = match explain(&config, &router, &args.method, &args.url) {
+        Ok(explanation) => explanation,
+        Err(error) => return fail(exit::USAGE, error),
+    };
+    match args.format {
+        Format::Text => print(&explanation.to_string())?,
+        Format::Json => print(&serde_json::to_string_pretty(&explanation)?)?,
+    };
+    Ok(if explanation.is_forwarded() { exit::CLEAN } else { exit::FAILED })
+}
+
+fn make_key(args: &KeygenArgs) -> io::Result<u8> {
+    let name = match args.name.parse() {
+        Ok(name) => name,
+        Err(error) => return fail(exit::USAGE, error),
+    };
+    match keygen(name, &args.output) {
+        Ok(verifier) => print(&verifier.to_string()),
+        Err(error) => fail(exit::FAILED, error),
+    }
+}
+
+fn completions(args: &CompletionsArgs) -> io::Result<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "sealgate", &mut script);
+    io::stdout().lock().write_all(&script)?;
+    Ok(exit::CLEAN)
+}
