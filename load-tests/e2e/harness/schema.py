@@ -24,7 +24,11 @@ class RecordSchema:
     def variant(self, record: dict) -> dict:
         """The one kind that the record is of."""
         (found,) = [variant for variant, validator in self._variants if validator.is_valid(record)]
-        return found
+        return self._resolved(found)
+
+    def fields(self, record: dict) -> set[str]:
+        """All that a record of this kind may have."""
+        return set(self.variant(record)["properties"])
 
     def broken(self, record: dict) -> Iterator[tuple[str, dict]]:
         """Copies of a valid record, each without one required field or with one field more."""
