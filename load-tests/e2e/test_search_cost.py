@@ -37,7 +37,7 @@ class Haystack:
             if number == 0:
                 records.insert(0, start(writer.signer.verifier.id.hex()))
             if number == SEGMENTS - 1:
-                records.append(stop(0))
+                records.append(stop(SEGMENTS * (FRAMES * RECORDS_PER_FRAME - 1)))
             if number == SEGMENTS // 2:
                 self.wanted = records[5]["request_id"]
             writer.segment(records, RECORDS_PER_FRAME)
