@@ -73,6 +73,7 @@ pub struct Tie {
 /// All routes, ready to be looked up.
 #[derive(Debug, Default)]
 pub struct Router {
+    routes: Vec<Arc<Route>>,
     hosts: HashMap<Box<str>, Node>,
     any_host: Node,
 }
@@ -103,6 +104,7 @@ impl Router {
         let mut ties = Vec::new();
         for (index, config) in routes.iter().enumerate() {
             let route = Arc::new(Route::new(index, config));
+            router.routes.push(Arc::clone(&route));
             let path = config.matches.path();
             let mut first = None;
             if config.matches.hosts.is_empty() {
@@ -115,6 +117,11 @@ impl Router {
             ties.extend(first.filter(|&first| first != index).map(|first| Tie { first, second: index }));
         }
         if ties.is_empty() { Ok(router) } else { Err(ties) }
+    }
+
+    /// Every route, by its index.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
     }
 
     /// The route of a request, by the host's name without its port, the path and the method.
