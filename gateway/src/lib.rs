@@ -4,12 +4,15 @@
 //! parts that serve.
 
 pub mod cli;
+pub mod client_address;
 pub mod config;
 pub mod explain;
 pub mod keygen;
 pub mod normalise;
+pub mod request_id;
 pub mod route;
 pub mod standalone;
+pub mod trace_context;
 
 /// What `sealgate version` prints: the version, the version of the records it writes, and how it was built.
 pub fn version() -> String {
