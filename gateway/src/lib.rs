@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod client_address;
 pub mod config;
+pub mod edge;
 pub mod explain;
 pub mod keygen;
 pub mod normalise;

@@ -1,0 +1,133 @@
+//! What becomes of an attempt that no hook ever saw: exactly one `rejected` record.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit_writer::record::{Entry, KindRejected, Rejected, Response, Source, Unnumbered, V1};
+use audit_writer::ring::Recorder;
+use audit_writer::time::Timestamp;
+use prometheus::IntCounter;
+
+/// Why an attempt never became a request: the record's `reason`, and the metric's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The head was no HTTP request that can be understood, or it was ambiguous. Answered 400.
+    MalformedRequest,
+    /// The head was not complete in time. Answered 408.
+    HeaderTimeout,
+    /// The head was larger than the listener allows. Answered 431.
+    HeaderTooLarge,
+    /// The client closed the connection within a head.
+    ClosedInHeader,
+    /// A connection was opened, and closed or left without a byte.
+    NoRequest,
+    /// The listener had as many connections as it may.
+    ConnectionLimit,
+    /// The address had as many connections as it may.
+    AddressLimit,
+    /// The gateway was shutting down when the head was not yet complete.
+    Shutdown,
+    /// The gateway failed while it read the head.
+    Internal,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Reason; 9] = [
+        Reason::MalformedRequest,
+        Reason::HeaderTimeout,
+        Reason::HeaderTooLarge,
+        Reason::ClosedInHeader,
+        Reason::NoRequest,
+        Reason::ConnectionLimit,
+        Reason::AddressLimit,
+        Reason::Shutdown,
+        Reason::Internal,
+    ];
+
+    /// The word in the record.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reason::MalformedRequest => "malformed_request",
+            Reason::HeaderTimeout => "header_timeout",
+            Reason::HeaderTooLarge => "header_too_large",
+            Reason::ClosedInHeader => "closed_in_header",
+            Reason::NoRequest => "no_request",
+            Reason::ConnectionLimit => "connection_limit",
+            Reason::AddressLimit => "connection_limit_per_address",
+            Reason::Shutdown => "shutdown",
+            Reason::Internal => "internal",
+        }
+    }
+}
+
+/// An attempt that is to be recorded.
+#[derive(Debug, Clone, Copy)]
+pub struct Rejection {
+    /// Why.
+    pub reason: Reason,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// The status that was answered, and the bytes of its body.
+    pub answered: Option<(u16, u64)>,
+    /// For how long it had been going on.
+    pub took: Duration,
+}
+
+/// Writes the `rejected` records of one listener.
+pub struct Rejections {
+    listener: Box<str>,
+    recorder: Recorder,
+    counters: Arc<[IntCounter; Reason::ALL.len()]>,
+}
+
+impl Rejections {
+    /// Records for the listener of this name; `counters` has one for each of [`Reason::ALL`], in its order.
+    pub fn new(
+        listener: &str,
+        recorder: Recorder,
+        counters: Arc<[IntCounter; Reason::ALL.len()]>,
+    ) -> Rejections {
+        Rejections { listener: listener.into(), recorder, counters }
+    }
+
+    /// Records one attempt. Never waits: without a free slot the record is declared lost.
+    pub fn record(&self, rejection: &Rejection) {
+        self.counters[rejection.reason as usize].inc();
+        let Some(slot) = self.recorder.try_reserve() else {
+            self.recorder.lost();
+            return;
+        };
+        let ended = Timestamp::now();
+        let took = u64::try_from(rejection.took.as_micros()).unwrap_or(u64::MAX);
+        slot.fill(Entry::rejected(&Rejected {
+            seq: Unnumbered,
+            v: V1,
+            kind: KindRejected,
+            ts: Timestamp::from_micros(ended.as_micros().saturating_sub(took)),
+            boot: self.recorder.boot(),
+            listener: &self.listener,
+            source: Source { ip: rejection.peer.ip(), port: rejection.peer.port(), peer: None, claimed: &[] },
+            reason: rejection.reason.as_str(),
+            bytes: rejection.bytes,
+            response: rejection.answered.map(|(status, bytes)| Response { status, bytes }),
+            duration_us: took,
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_place_and_word() {
+        for (place, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place);
+            assert_eq!(Reason::ALL.into_iter().filter(|other| other.as_str() == reason.as_str()).count(), 1);
+        }
+    }
+}
