@@ -9,11 +9,13 @@ pub mod config;
 pub mod edge;
 pub mod explain;
 pub mod keygen;
+pub mod metrics;
 pub mod normalise;
 pub mod request_id;
 pub mod route;
 pub mod standalone;
 pub mod trace_context;
+pub mod upstream;
 
 /// What `sealgate version` prints: the version, the version of the records it writes, and how it was built.
 pub fn version() -> String {
