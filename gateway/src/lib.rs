@@ -3,14 +3,21 @@
 //! The program `sealgate` is a thin shell around this library, so that its tests and the load tests use the very
 //! parts that serve.
 
+pub mod admission;
+pub mod asked;
+pub mod capture;
 pub mod cli;
 pub mod client_address;
 pub mod config;
 pub mod edge;
 pub mod explain;
+pub mod failure;
+pub mod forward;
 pub mod keygen;
 pub mod metrics;
 pub mod normalise;
+pub mod problem;
+pub mod proxy;
 pub mod request_id;
 pub mod route;
 pub mod standalone;

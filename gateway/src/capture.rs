@@ -1,0 +1,374 @@
+//! A request on its way to becoming evidence.
+//!
+//! A [`Capture`] is the context of one request: it holds the slot that its record will fill, and what the record
+//! tells. `logging` fills the slot; if that never runs, because a hook panicked or the task was dropped, the
+//! capture's `Drop` does, and the record says `aborted`. So a request that was claimed leaves exactly one record.
+//!
+//! The record is serialised once, from fields that are borrowed from here and from Pingora's session.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit_writer::record::{
+    End, Ended, Entry, Headers, KindEnded, QueryKeys, Request, Response, Source, Unnumbered, Upstream, V1,
+};
+use audit_writer::ring::Slot;
+use audit_writer::time::Timestamp;
+use http::HeaderValue;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use pingora_core::Error;
+use pingora_core::protocols::Digest;
+use pingora_proxy::Session;
+use tokio::time::Instant;
+
+use crate::asked::Asked;
+use crate::client_address::{X_FORWARDED_FOR, claimed};
+use crate::config::Query;
+use crate::edge::{Attempt, Reason, Rejection};
+use crate::failure::Failure;
+use crate::normalise::{Refusal, Scheme};
+use crate::problem::{Problem, X_REQUEST_ID};
+use crate::proxy::{Gateway, Plan};
+use crate::request_id::RequestId;
+use crate::trace_context::TraceContext;
+
+/// The context of one request.
+pub struct Capture {
+    /// The gateway that serves it.
+    pub gateway: Arc<Gateway>,
+    /// What the edge knows of it.
+    pub attempt: Arc<Attempt>,
+    /// Room for its record.
+    pub slot: Option<Slot>,
+    received: Timestamp,
+    started: Instant,
+    exchange: Option<Exchange>,
+    outcome: Option<(End, &'static str)>,
+    logged: bool,
+}
+
+/// What is known once a request's head was read.
+pub struct Exchange {
+    /// What it asks for.
+    pub asked: Asked,
+    /// Whether that could be understood.
+    pub understood: Result<(), Refusal>,
+    /// Its id.
+    pub request_id: RequestId,
+    /// Its trace.
+    pub trace: TraceContext,
+    /// Whether its peer is a proxy whose word is taken.
+    pub trusted: bool,
+    client: IpAddr,
+    claims: Vec<HeaderValue>,
+    head_bytes: u64,
+    route: Option<usize>,
+    /// The headers that its route keeps: the place of the name, and a value.
+    kept: Vec<(usize, HeaderValue)>,
+    contact: Option<Contact>,
+}
+
+/// The upstream that a request went to.
+struct Contact {
+    endpoint: usize,
+    attempts: u32,
+    chosen: Instant,
+    reused: bool,
+    connect: Duration,
+    first_byte: Option<Instant>,
+    status: Option<u16>,
+}
+
+impl Exchange {
+    /// Bytes of the head, as received.
+    pub fn head_bytes(&self) -> u64 {
+        self.head_bytes
+    }
+}
+
+impl Capture {
+    /// Takes over the attempt that Pingora has read a head for.
+    pub fn new(gateway: Arc<Gateway>) -> Capture {
+        gateway.in_flight.inc();
+        Capture {
+            gateway,
+            attempt: Attempt::claim(),
+            slot: None,
+            received: Timestamp::now(),
+            started: Instant::now(),
+            exchange: None,
+            outcome: None,
+            logged: false,
+        }
+    }
+
+    /// Takes from the head what routing, forwarding and the record need.
+    pub fn begin(&mut self, session: &Session) {
+        let head = session.req_header();
+        let connection = &self.attempt.connection;
+        let peer = connection.peer.ip();
+        let trusted = connection.listener.client_addresses.trusts(peer);
+        let inbound = head.headers.get(X_REQUEST_ID).filter(|_| trusted).and_then(RequestId::inbound);
+        let (asked, understood) = Asked::read(head, Scheme::Http);
+        self.exchange = Some(Exchange {
+            asked,
+            understood,
+            request_id: inbound.unwrap_or_else(|| RequestId::generate(self.received)),
+            trace: TraceContext::of(&head.headers),
+            trusted,
+            client: connection.listener.client_addresses.client(peer, &head.headers),
+            claims: head.headers.get_all(X_FORWARDED_FOR).iter().cloned().collect(),
+            head_bytes: session.to_h1_raw().len() as u64,
+            route: None,
+            kept: Vec::new(),
+            contact: None,
+        });
+    }
+
+    /// What is known of the request.
+    ///
+    /// # Panics
+    ///
+    /// Before [`Capture::begin`], which Pingora's first hook calls.
+    pub fn exchange(&self) -> &Exchange {
+        self.exchange.as_ref().expect("the first hook has read the head")
+    }
+
+    fn exchange_mut(&mut self) -> &mut Exchange {
+        self.exchange.as_mut().expect("the first hook has read the head")
+    }
+
+    /// The request takes this route: its timeout begins, and what it keeps of the headers is kept.
+    pub fn take_route(&mut self, session: &Session, plan: &Plan) {
+        let exchange = self.exchange_mut();
+        exchange.route = Some(plan.route.index);
+        let headers = &session.req_header().headers;
+        for (place, name) in plan.route.headers.iter().enumerate() {
+            exchange.kept.extend(headers.get_all(name).iter().map(|value| (place, value.clone())));
+        }
+        if let Some(timeout) = plan.route.timeout {
+            self.attempt.set_deadline(self.started + timeout);
+        }
+    }
+
+    /// The plan of the request's route.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.exchange().route.map(|index| &self.gateway.plans[index])
+    }
+
+    /// An endpoint was chosen.
+    pub fn choose(&mut self, endpoint: usize) {
+        let contact = &mut self.exchange_mut().contact;
+        let attempts = contact.as_ref().map_or(1, |contact| contact.attempts + 1);
+        *contact = Some(Contact {
+            endpoint,
+            attempts,
+            chosen: Instant::now(),
+            reused: false,
+            connect: Duration::ZERO,
+            first_byte: None,
+            status: None,
+        });
+    }
+
+    /// The endpoint is connected to.
+    pub fn connected(&mut self, reused: bool, digest: Option<&Digest>) {
+        let Some(contact) = &mut self.exchange_mut().contact else { return };
+        contact.reused = reused;
+        if !reused {
+            let timing = digest.and_then(|digest| digest.timing_digest.first()?.as_ref());
+            contact.connect = timing.and_then(|timing| timing.establishment_duration).unwrap_or_default();
+        }
+    }
+
+    /// The endpoint has answered with a final status.
+    pub fn upstream_answered(&mut self, status: u16) {
+        let Some(contact) = &mut self.exchange_mut().contact else { return };
+        contact.status = Some(status);
+        contact.first_byte.get_or_insert_with(Instant::now);
+    }
+
+    /// What the exchange may still take, if that is limited.
+    pub fn time_left(&self) -> Option<Duration> {
+        let timeout = self.plan()?.route.timeout?;
+        Some(timeout.saturating_sub(self.started.elapsed()))
+    }
+
+    /// Answers with a problem of the gateway's own.
+    pub async fn answer(&mut self, session: &mut Session, problem: &Problem, end: End) {
+        self.outcome = Some((end, problem.word));
+        if !session.is_body_done() {
+            self.attempt.linger();
+        }
+        if let Err(error) = problem.send(session, &self.exchange().request_id).await {
+            self.outcome = Some((Failure::of(&error.into_down(), self.attempt.cut()).end, problem.word));
+        }
+    }
+
+    /// The exchange failed, with nobody left to be answered or with an answer under way.
+    pub fn fail(&mut self, end: End, word: &'static str) {
+        self.outcome.get_or_insert((end, word));
+    }
+
+    /// Writes the record. The last thing that happens to a request.
+    pub fn finish(&mut self, session: &mut Session, error: Option<&Error>) {
+        let took = self.started.elapsed();
+        let response = session
+            .response_written()
+            .filter(|head| {
+                !head.status.is_informational() || head.status == http::StatusCode::SWITCHING_PROTOCOLS
+            })
+            .map(|head| head.status.as_u16());
+        let response = response.map(|status| Response { status, bytes: session.body_bytes_sent() as u64 });
+        let (end, word) = match (self.outcome, error) {
+            (Some((end, word)), _) => (end, Some(word)),
+            (None, Some(error)) => (Failure::of(error, self.attempt.cut()).end, Some(error.etype().as_str())),
+            (None, None) => (End::Ok, None),
+        };
+        let body_bytes = session.body_bytes_read() as u64;
+        self.settle(session, body_bytes);
+        self.measure(response.map(|response| response.status), took);
+        self.record(KindEnded::Completed, end, word, response, body_bytes, took);
+        // Last, so that a panic above still leaves a record.
+        self.logged = true;
+    }
+
+    /// Tells the edge which of the bytes it has read were this request's; the rest begins the next one.
+    fn settle(&self, session: &Session, body_bytes: u64) {
+        let headers = &session.req_header().headers;
+        if session.was_upgraded() || headers.contains_key(TRANSFER_ENCODING) {
+            return;
+        }
+        let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        self.attempt.settle(self.exchange().head_bytes + body_bytes.max(declared.unwrap_or(0)));
+    }
+
+    fn measure(&self, status: Option<u16>, took: Duration) {
+        let exchange = self.exchange();
+        let metrics = self.plan().map_or(&self.gateway.unrouted, |plan| &plan.metrics);
+        metrics.observe(&exchange.asked.method, status, took.as_secs_f64());
+        if let (Some(plan), Some(contact)) = (self.plan(), &exchange.contact) {
+            plan.pool.metrics.count(contact.status);
+            if let Some(first_byte) = contact.first_byte {
+                plan.pool.metrics.observe((first_byte - contact.chosen).as_secs_f64());
+            }
+        }
+    }
+
+    fn record(
+        &mut self,
+        kind: KindEnded,
+        end: End,
+        word: Option<&str>,
+        response: Option<Response>,
+        body_bytes: u64,
+        took: Duration,
+    ) {
+        // A request that was refused for want of a slot has had none; there may be one by now.
+        let Some(slot) = self.slot.take().or_else(|| self.gateway.recorder.try_reserve()) else {
+            self.gateway.recorder.lost();
+            return;
+        };
+        let exchange = self.exchange();
+        let connection = &self.attempt.connection;
+        let peer = connection.peer.ip();
+        let plan = self.plan();
+        let claims: Vec<Cow<'_, str>> = claimed(&exchange.claims).collect();
+        let headers = plan.map(|plan| kept_headers(plan, &exchange.kept)).unwrap_or_default();
+        let keys = plan.is_none_or(|plan| plan.route.query == Query::Keys);
+        slot.fill(Entry::ended(
+            &Ended {
+                seq: Unnumbered,
+                v: V1,
+                kind,
+                ts: self.received,
+                boot: self.gateway.recorder.boot(),
+                request_id: exchange.request_id.as_str(),
+                trace_id: exchange.trace.trace_id(),
+                listener: &connection.listener.name,
+                source: Source {
+                    ip: exchange.client,
+                    port: connection.peer.port(),
+                    peer: (peer != exchange.client).then_some(peer),
+                    claimed: &claims,
+                },
+                request: Request {
+                    method: exchange.asked.method.as_str(),
+                    scheme: Scheme::Http.as_str(),
+                    host: exchange.asked.host(),
+                    path: exchange.asked.path(),
+                    raw: exchange.asked.raw(),
+                    query: QueryKeys(exchange.asked.query().filter(|_| keys).unwrap_or_default()),
+                    http: exchange.asked.http(),
+                    bytes: body_bytes,
+                    headers: Headers(&headers),
+                },
+                route: plan.map(|plan| &plan.name),
+                upstream: plan.zip(exchange.contact.as_ref()).map(|(plan, contact)| Upstream {
+                    name: &plan.pool.name,
+                    addr: &plan.pool.endpoint(contact.endpoint).text,
+                    attempts: contact.attempts,
+                    reused: contact.reused,
+                    connect_us: micros(contact.connect),
+                    ttfb_us: contact.first_byte.map(|at| micros(at - self.started)),
+                }),
+                response,
+                end,
+                error: word,
+                duration_us: micros(took),
+                config: &self.gateway.config_hash,
+                trunc: None,
+            },
+            self.gateway.max_record,
+        ));
+    }
+}
+
+/// The headers that a route keeps, values of the same name joined.
+fn kept_headers<'a>(plan: &'a Plan, kept: &'a [(usize, HeaderValue)]) -> Vec<(&'a str, Cow<'a, str>)> {
+    kept.chunk_by(|(one, _), (other, _)| one == other)
+        .map(|values| {
+            let name = plan.route.headers[values[0].0].as_str();
+            let mut texts = values.iter().map(|(_, value)| String::from_utf8_lossy(value.as_bytes()));
+            let first = texts.next().unwrap_or_default();
+            (name, texts.fold(first, |joined, text| Cow::Owned(format!("{joined}, {text}"))))
+        })
+        .collect()
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.gateway.in_flight.dec();
+        if self.logged {
+            return;
+        }
+        let panicking = std::thread::panicking();
+        let took = self.started.elapsed();
+        match &self.exchange {
+            Some(exchange) => {
+                let end = match (panicking, self.gateway.is_stopping()) {
+                    (true, _) => End::Panic,
+                    (false, true) => End::Shutdown,
+                    (false, false) => End::Cancelled,
+                };
+                // The session is gone; what the edge has read beyond the head was body.
+                let body_bytes = self.attempt.received().saturating_sub(exchange.head_bytes);
+                self.record(KindEnded::Aborted, end, None, None, body_bytes, took);
+            }
+            // Not even the head was looked at.
+            None => self.attempt.connection.listener.rejections.record(&Rejection {
+                reason: if panicking { Reason::Internal } else { Reason::Shutdown },
+                peer: self.attempt.connection.peer,
+                bytes: self.attempt.received(),
+                answered: None,
+                took,
+            }),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The gateway as Pingora sees it. Each hook delegates; what it does is told where it is done.
+//!
+//! | hook | what happens |
+//! |---|---|
+//! | `new_ctx` | the attempt is claimed: from here a record is certain ([`Capture`]) |
+//! | `early_request_filter` | a slot is tried for, without waiting; the head is taken in |
+//! | `request_filter` | [`admission`]; a slot is waited for; what is not served is answered |
+//! | `upstream_peer` … `upstream_response_filter` | [`upstream`](crate::upstream), [`forward`](crate::forward) |
+//! | `fail_to_proxy` | [`failure`](crate::failure) |
+//! | `logging` | the record |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use audit_writer::record::{End, RouteName};
+use audit_writer::ring::Recorder;
+use bytes::Bytes;
+use http::Method;
+use http::StatusCode;
+use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::Digest;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use prometheus::IntGauge;
+use tokio::sync::watch;
+
+use crate::admission;
+use crate::capture::Capture;
+use crate::failure::Failure;
+use crate::forward::{self, Forward};
+use crate::metrics::RouteMetrics;
+use crate::normalise::Scheme;
+use crate::problem::{Problem, X_REQUEST_ID};
+use crate::route::{Route, Router};
+use crate::upstream::Pool;
+
+/// What serves requests: made once from the configuration.
+pub struct Gateway {
+    /// Finds the route of a request.
+    pub router: Router,
+    /// What each route needs at work, by its index.
+    pub plans: Box<[Plan]>,
+    /// Every method that some route or standard names, to tell what a path allows.
+    pub methods: Box<[Method]>,
+    /// What requests count that no route takes.
+    pub unrouted: RouteMetrics,
+    /// The requests in flight.
+    pub in_flight: IntGauge,
+    /// The way into the audit log.
+    pub recorder: Recorder,
+    /// How long a request waits for a slot.
+    pub admit_timeout: Duration,
+    /// Bytes of the longest record.
+    pub max_record: usize,
+    /// The first 8 hex digits of the configuration's SHA-256.
+    pub config_hash: Box<str>,
+    /// Says true once the gateway stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// One route at work.
+pub struct Plan {
+    /// The route.
+    pub route: Arc<Route>,
+    /// Its name, as records carry it.
+    pub name: RouteName,
+    /// Where its requests go.
+    pub pool: Arc<Pool>,
+    /// What it counts.
+    pub metrics: RouteMetrics,
+}
+
+impl Gateway {
+    /// Whether the gateway is shutting down.
+    pub fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+}
+
+/// The error type of a body that turned out too large while it was forwarded.
+const BODY_TOO_LARGE: ErrorType = ErrorType::Custom("body_too_large");
+
+/// Pingora's hooks over a [`Gateway`].
+pub struct Proxy(pub Arc<Gateway>);
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Capture;
+
+    fn new_ctx(&self) -> Capture {
+        Capture::new(self.0.clone())
+    }
+
+    // Pingora's own would add a compression module to each request.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, capture: &mut Capture) -> Result<()> {
+        capture.slot = self.0.recorder.try_reserve();
+        capture.begin(session);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, capture: &mut Capture) -> Result<bool> {
+        let mut admitted = admission::admit(session, capture);
+        if capture.slot.is_none() {
+            // Whatever the answer is to be: without room for its record, it is not given.
+            match self.0.recorder.reserve(self.0.admit_timeout).await {
+                Ok(slot) => capture.slot = Some(slot),
+                Err(refused) => admitted = Err(Problem::unrecordable(refused.reason().as_str())),
+            }
+        }
+        let Err(problem) = admitted else {
+            let patience = capture.attempt.connection.listener.patience;
+            session.set_read_timeout(Some(patience.body_idle));
+            return Ok(false);
+        };
+        capture.answer(session, &problem, End::Refused).await;
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, capture: &mut Capture) -> Result<Box<HttpPeer>> {
+        let left = capture.time_left();
+        let pool = &capture.plan().ok_or_else(|| Error::new_in(ErrorType::InternalError))?.pool;
+        let endpoint = pool.next().ok_or_else(|| Error::new_up(ErrorType::ConnectNoRoute))?;
+        let peer = pool.endpoint(endpoint).peer(left);
+        capture.choose(endpoint);
+        Ok(peer)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::fd::RawFd,
+        digest: Option<&Digest>,
+        capture: &mut Capture,
+    ) -> Result<()> {
+        capture.connected(reused, digest);
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut RequestHeader,
+        capture: &mut Capture,
+    ) -> Result<()> {
+        let exchange = capture.exchange();
+        let path = exchange.asked.path();
+        let path = capture.plan().map_or(path, |plan| plan.route.upstream_path(path));
+        let target = exchange.asked.rewritten(path);
+        let forward = Forward {
+            peer: capture.attempt.connection.peer.ip(),
+            trusted: exchange.trusted,
+            scheme: Scheme::Http,
+            request_id: &exchange.request_id,
+            trace: &exchange.trace,
+            target: target.as_deref(),
+        };
+        forward.apply(head)
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        capture: &mut Capture,
+    ) -> Result<()> {
+        // What an upgraded connection carries is no request's body.
+        let most = capture.attempt.connection.listener.body_bytes;
+        if session.body_bytes_read() as u64 > most && !session.was_upgraded() {
+            return Err(Error::new_down(BODY_TOO_LARGE));
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut ResponseHeader,
+        capture: &mut Capture,
+    ) -> Result<()> {
+        if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+            capture.upstream_answered(head.status.as_u16());
+        }
+        forward::strip_hop_by_hop(head);
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        capture: &mut Capture,
+    ) -> Result<()> {
+        if session.is_process_shutting_down() {
+            session.set_keepalive(None);
+        }
+        head.insert_header(X_REQUEST_ID, capture.exchange().request_id.header())
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        capture: &mut Capture,
+    ) -> FailToProxy {
+        let failure = match error.etype() {
+            etype if *etype == BODY_TOO_LARGE => {
+                Failure { end: End::Refused, problem: Some(Problem::body_too_large()) }
+            }
+            _ => Failure::of(error, capture.attempt.cut()),
+        };
+        let started = session.response_written().is_some_and(|head| !head.status.is_informational());
+        session.set_keepalive(None);
+        let error_code = match &failure.problem {
+            Some(problem) if !started && !session.was_upgraded() => {
+                capture.answer(session, problem, failure.end).await;
+                problem.status.as_u16()
+            }
+            problem => {
+                let word = problem.as_ref().map_or(error.etype().as_str(), |problem| problem.word);
+                capture.fail(failure.end, word);
+                0
+            }
+        };
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, capture: &mut Capture) {
+        capture.finish(session, error);
+    }
+
+    // Each has its record and its metric; a line each would let clients fill the log.
+    fn suppress_error_log(&self, _session: &Session, _capture: &Capture, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _capture: &Capture,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}
