@@ -3,12 +3,14 @@
 //! The program `sealgate` is a thin shell around this library, so that its tests and the load tests use the very
 //! parts that serve.
 
+pub mod admin;
 pub mod admission;
 pub mod asked;
 pub mod capture;
 pub mod cli;
 pub mod client_address;
 pub mod config;
+pub mod diagnostics;
 pub mod edge;
 pub mod explain;
 pub mod failure;
@@ -20,6 +22,7 @@ pub mod problem;
 pub mod proxy;
 pub mod request_id;
 pub mod route;
+pub mod shutdown;
 pub mod standalone;
 pub mod trace_context;
 pub mod upstream;

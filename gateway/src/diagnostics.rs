@@ -1,0 +1,26 @@
+//! What the program says about itself, on standard error.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// Without `RUST_LOG`. Pingora's proxy would write a line for requests that fail, which have their record and their
+/// metric: clients must not be able to fill the log.
+const USUAL: &str = "info,pingora=warn,pingora_core=warn,pingora_proxy=off,pingora_load_balancing=warn";
+
+/// Sends events, Pingora's as well, to standard error: what `RUST_LOG` asks for, if it does.
+///
+/// # Errors
+///
+/// When `RUST_LOG` cannot be understood, or events go somewhere already.
+pub fn to_stderr() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
+        Ok(directives) => EnvFilter::try_new(directives)?,
+        Err(_) => EnvFilter::new(USUAL),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init()
+}
