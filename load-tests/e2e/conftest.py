@@ -3,15 +3,17 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from harness.gateway import Gateway, route
-from harness.upstream import Upstream
+from harness.gateway import Gateway, route  # noqa: E402
+from harness.upstream import Upstream  # noqa: E402
+
+StartGateway = Callable[..., Gateway]
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +50,6 @@ def module_upstream() -> Iterator[Upstream]:
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    upstream = Upstream()
-    yield upstream
-    upstream.close()
-
-
-@pytest.fixture
-def another_upstream() -> Iterator[Upstream]:
     upstream = Upstream()
     yield upstream
     upstream.close()
