@@ -439,7 +439,7 @@ mod tests {
             (&SPEC_VERIFIER.replace("/foo", "/F"), "'F' at byte 12"),
             (&SPEC_VERIFIER.replace("U2k", "U2k="), "not canonical base64"),
             (&SPEC_VERIFIER.replace("U2k", "U2 k"), "not canonical base64"),
-            (&SPEC_VERIFIER.replace("U2k", ""), "not 0x01 and the 32 bytes"),
+            (&SPEC_VERIFIER.replace("3U2k", ""), "not 0x01 and the 32 bytes"),
             (&SPEC_VERIFIER.replace("+Ae", "+Ag"), "not 0x01 and the 32 bytes"),
             (&weak, "no valid Ed25519 public key"),
             (&key().private_text(), "this is a private key"),
