@@ -5,6 +5,7 @@
 //! ```
 
 pub mod accounting;
+pub mod archive;
 pub mod checkpoint;
 pub mod config;
 pub mod ids;
@@ -14,3 +15,4 @@ pub mod record;
 pub mod ring;
 pub mod segment;
 pub mod time;
+pub mod verify;

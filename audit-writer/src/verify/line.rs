@@ -1,0 +1,689 @@
+//! Reading a line at the speed of hashing it: one pass that checks the whole of it and picks out what verify needs.
+//!
+//! [`scan`] accepts exactly the lines of the format: the prefix to the byte, then members of one JSON object (RFC 8259),
+//! nothing after. Nothing is copied and no tree is built; values that nobody asks for are checked and passed over.
+//!
+//! The caller has checked that the bytes are UTF-8, once for a whole frame, which is far cheaper than for each line.
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+use crate::ids::Seq;
+use crate::record::{Kind, MAX_LINE};
+use crate::segment::Facts;
+use crate::time::Timestamp;
+
+/// Objects and arrays may nest this deep; a gateway's nest to five.
+const MAX_DEPTH: u32 = 64;
+
+/// No honest log counts this far; below it, sums of numbers that were read cannot overflow.
+const MAX_SEQ: u64 = 1 << 62;
+
+/// Why a line is not a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(super) enum BadLine {
+    /// It is too long.
+    #[error("it has {0} bytes, more than {MAX_LINE}")]
+    TooLong(usize),
+    /// Something else belongs there.
+    #[error("byte {at}: expected {expected}")]
+    Expected {
+        /// Where, from the line's begin.
+        at: usize,
+        /// What.
+        expected: &'static str,
+    },
+}
+
+/// A JSON string as it stands in the line, between its quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Text<'a> {
+    raw: &'a [u8],
+    escaped: bool,
+}
+
+impl<'a> Text<'a> {
+    /// The string that it stands for.
+    pub(super) fn decode(self) -> Cow<'a, str> {
+        if !self.escaped {
+            return String::from_utf8_lossy(self.raw);
+        }
+        let quoted = [b"\"", self.raw, b"\""].concat();
+        let text: Result<String, _> = serde_json::from_slice(&quoted);
+        Cow::Owned(text.expect("the escapes of a scanned string are well formed"))
+    }
+
+    /// Its bytes as they stand in the line.
+    pub(super) fn raw(self) -> &'a [u8] {
+        self.raw
+    }
+}
+
+/// What verify needs of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Line<'a> {
+    pub(super) seq: Seq,
+    pub(super) kind: Kind,
+    pub(super) ts: Timestamp,
+    pub(super) boot: [u8; 8],
+    pub(super) request_id: Option<Text<'a>>,
+    pub(super) actor: Option<Text<'a>>,
+    pub(super) route: Option<Text<'a>>,
+    pub(super) status: Option<u16>,
+    /// `lost` as it stands there: `Some(None)` is null.
+    pub(super) lost: Option<Option<u64>>,
+}
+
+impl Line<'_> {
+    /// Hands over what the index takes of the record.
+    pub(super) fn with_facts<T>(&self, take: impl FnOnce(&Facts<'_>) -> T) -> T {
+        let (actor, route) = (self.actor.map(Text::decode), self.route.map(Text::decode));
+        take(&Facts {
+            ts: self.ts,
+            kind: self.kind,
+            actor: actor.as_deref(),
+            route: route.as_deref(),
+            status: self.status,
+            gap: if self.kind == Kind::Gap { self.lost } else { None },
+        })
+    }
+}
+
+/// Reads one line, without its newline. Its bytes must be UTF-8.
+///
+/// # Errors
+/// The first place where the line is not what the format says.
+pub(super) fn scan(line: &[u8]) -> Result<Line<'_>, BadLine> {
+    if line.len() > MAX_LINE {
+        return Err(BadLine::TooLong(line.len()));
+    }
+    let mut at = Scanner { line, at: 0 };
+    at.literal(br#"{"seq":"#, r#"{"seq":"#)?;
+    let seq = at.unsigned(MAX_SEQ)?;
+    at.literal(br#","v":1,"kind":""#, r#","v":1,"kind":""#)?;
+    let kind = at.kind()?;
+    at.literal(br#"","ts":""#, r#"","ts":""#)?;
+    let ts = at.timestamp()?;
+    at.literal(br#"","boot":""#, r#"","boot":""#)?;
+    let boot = at.boot()?;
+    at.literal(b"\"", "a quote")?;
+    let mut found = Line {
+        seq: Seq(seq),
+        kind,
+        ts,
+        boot,
+        request_id: None,
+        actor: None,
+        route: None,
+        status: None,
+        lost: None,
+    };
+    while at.another_member()? {
+        at.member(&mut found)?;
+    }
+    if kind == Kind::Gap && found.lost.is_none() {
+        return Err(at.expected("a gap to have `lost`"));
+    }
+    if at.at == line.len() { Ok(found) } else { Err(at.expected("nothing after the object")) }
+}
+
+struct Scanner<'a> {
+    line: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    #[cold]
+    fn expected(&self, expected: &'static str) -> BadLine {
+        BadLine::Expected { at: self.at, expected }
+    }
+
+    fn peek(&self) -> u8 {
+        // A newline stands in no line: it can stand for its end.
+        self.line.get(self.at).copied().unwrap_or(b'\n')
+    }
+
+    fn literal(&mut self, literal: &'static [u8], name: &'static str) -> Result<(), BadLine> {
+        if !self.line[self.at..].starts_with(literal) {
+            return Err(self.expected(name));
+        }
+        self.at += literal.len();
+        Ok(())
+    }
+
+    fn kind(&mut self) -> Result<Kind, BadLine> {
+        let rest = &self.line[self.at..];
+        let length = rest.iter().take(16).position(|&b| b == b'"').unwrap_or(0);
+        let kind = Kind::parse(&rest[..length]).ok_or_else(|| self.expected("a kind of record"))?;
+        self.at += length;
+        Ok(kind)
+    }
+
+    fn timestamp(&mut self) -> Result<Timestamp, BadLine> {
+        let text = self.line.get(self.at..self.at + Timestamp::LEN);
+        let ts = text.and_then(Timestamp::parse).ok_or_else(|| self.expected("a time of 27 bytes"))?;
+        self.at += Timestamp::LEN;
+        Ok(ts)
+    }
+
+    fn boot(&mut self) -> Result<[u8; 8], BadLine> {
+        let boot = self.line[self.at..].first_chunk::<8>();
+        let is_hex = |boot: &&[u8; 8]| boot.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let boot = *boot.filter(is_hex).ok_or_else(|| self.expected("8 lower-case hexadecimal digits"))?;
+        self.at += 8;
+        Ok(boot)
+    }
+
+    /// A non-negative integer as JSON writes it, at most `max`.
+    fn unsigned(&mut self, max: u64) -> Result<u64, BadLine> {
+        let begin = self.at;
+        let mut number: u64 = 0;
+        while let digit @ b'0'..=b'9' = self.peek() {
+            let next = number.checked_mul(10).and_then(|n| n.checked_add(u64::from(digit - b'0')));
+            number = next.filter(|&n| n <= max).ok_or_else(|| self.expected("a smaller number"))?;
+            self.at += 1;
+        }
+        let digits = self.at - begin;
+        let well_formed = digits == 1 || (digits > 1 && self.line[begin] != b'0');
+        if !well_formed || matches!(self.peek(), b'.' | b'e' | b'E') {
+            return Err(self.expected("an integer from 0 on, without a leading zero"));
+        }
+        Ok(number)
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), b' ' | b'\t' | b'\r') {
+            self.at += 1;
+        }
+    }
+
+    /// After a member's value: passes `,` and says yes, or passes `}` and says no.
+    fn another_member(&mut self) -> Result<bool, BadLine> {
+        self.space();
+        let more = match self.peek() {
+            b',' => true,
+            b'}' => false,
+            _ => return Err(self.expected("`,` or `}`")),
+        };
+        self.at += 1;
+        if more {
+            self.space();
+        }
+        Ok(more)
+    }
+
+    fn key(&mut self) -> Result<&'a [u8], BadLine> {
+        let key = self.string()?;
+        self.space();
+        if self.peek() != b':' {
+            return Err(self.expected("`:`"));
+        }
+        self.at += 1;
+        self.space();
+        // An escaped key could spell one that is looked for; no gateway writes one.
+        if key.escaped { Err(self.expected("a key without escapes")) } else { Ok(key.raw) }
+    }
+
+    /// One member of the record itself.
+    fn member(&mut self, found: &mut Line<'a>) -> Result<(), BadLine> {
+        let once = |seen: bool, at: &Self| if seen { Err(at.expected("each key once")) } else { Ok(()) };
+        match self.key()? {
+            b"request_id" => {
+                once(found.request_id.is_some(), self)?;
+                found.request_id = Some(self.string()?);
+            }
+            b"route" => {
+                once(found.route.is_some(), self)?;
+                found.route = Some(self.string()?);
+            }
+            b"actor" => {
+                let mut id = found.actor;
+                self.object(|at, key| {
+                    if key != b"id" {
+                        return at.value(1);
+                    }
+                    once(id.is_some(), at)?;
+                    id = Some(at.string()?);
+                    Ok(())
+                })?;
+                found.actor = id;
+            }
+            b"response" => {
+                let mut status = found.status;
+                self.object(|at, key| {
+                    if key != b"status" {
+                        return at.value(1);
+                    }
+                    once(status.is_some(), at)?;
+                    status = Some(at.unsigned(u64::from(u16::MAX))? as u16);
+                    Ok(())
+                })?;
+                found.status = status;
+            }
+            b"lost" => {
+                once(found.lost.is_some(), self)?;
+                found.lost = Some(if self.peek() == b'n' {
+                    self.literal(b"null", "null")?;
+                    None
+                } else {
+                    Some(self.unsigned(MAX_SEQ)?)
+                });
+            }
+            b"seq" | b"v" | b"kind" | b"ts" | b"boot" => return Err(self.expected("each key once")),
+            _ => self.value(0)?,
+        }
+        Ok(())
+    }
+
+    /// An object whose members are handed to `member`, with the place at the value.
+    fn object(
+        &mut self,
+        mut member: impl FnMut(&mut Self, &'a [u8]) -> Result<(), BadLine>,
+    ) -> Result<(), BadLine> {
+        if self.peek() != b'{' {
+            return Err(self.expected("an object"));
+        }
+        self.at += 1;
+        self.space();
+        if self.peek() == b'}' {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            let key = self.key()?;
+            member(self, key)?;
+            if !self.another_member()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Any value: checked and passed over.
+    fn value(&mut self, depth: u32) -> Result<(), BadLine> {
+        match self.peek() {
+            b'"' => self.string().map(drop),
+            b'0'..=b'9' | b'-' => self.number(),
+            b't' => self.literal(b"true", "true"),
+            b'f' => self.literal(b"false", "false"),
+            b'n' => self.literal(b"null", "null"),
+            b'{' | b'[' if depth == MAX_DEPTH => Err(self.expected("less nesting")),
+            b'{' => {
+                self.at += 1;
+                self.space();
+                if self.peek() == b'}' {
+                    self.at += 1;
+                    return Ok(());
+                }
+                loop {
+                    self.string()?;
+                    self.space();
+                    if self.peek() != b':' {
+                        return Err(self.expected("`:`"));
+                    }
+                    self.at += 1;
+                    self.space();
+                    self.value(depth + 1)?;
+                    if !self.another_member()? {
+                        return Ok(());
+                    }
+                }
+            }
+            b'[' => self.array(depth),
+            _ => Err(self.expected("a JSON value")),
+        }
+    }
+
+    fn array(&mut self, depth: u32) -> Result<(), BadLine> {
+        self.at += 1;
+        self.space();
+        if self.peek() == b']' {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.value(depth + 1)?;
+            self.space();
+            let end = match self.peek() {
+                b',' => false,
+                b']' => true,
+                _ => return Err(self.expected("`,` or `]`")),
+            };
+            self.at += 1;
+            if end {
+                return Ok(());
+            }
+            self.space();
+        }
+    }
+
+    fn digits(&mut self) -> Result<(), BadLine> {
+        if !self.peek().is_ascii_digit() {
+            return Err(self.expected("a digit"));
+        }
+        while self.peek().is_ascii_digit() {
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), BadLine> {
+        if self.peek() == b'-' {
+            self.at += 1;
+        }
+        if self.peek() == b'0' {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == b'.' {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), b'e' | b'E') {
+            self.at += 1;
+            if matches!(self.peek(), b'+' | b'-') {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn string(&mut self) -> Result<Text<'a>, BadLine> {
+        if self.peek() != b'"' {
+            return Err(self.expected("a string"));
+        }
+        self.at += 1;
+        let begin = self.at;
+        let mut escaped = false;
+        loop {
+            self.at += plain_bytes(&self.line[self.at..]);
+            match self.peek() {
+                b'"' => {
+                    let raw = &self.line[begin..self.at];
+                    self.at += 1;
+                    return Ok(Text { raw, escaped });
+                }
+                b'\\' => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                _ => return Err(self.expected("a string without control characters, and its end")),
+            }
+        }
+    }
+
+    /// Passes an escape; a surrogate must be one of a pair.
+    fn escape(&mut self) -> Result<(), BadLine> {
+        self.at += 1;
+        match self.peek() {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
+            b'u' => match self.code_unit()? {
+                0xD800..0xDC00 => {
+                    self.literal(b"\\", "the second half of a surrogate pair")?;
+                    if self.peek() != b'u' || !(0xDC00..0xE000).contains(&self.code_unit()?) {
+                        return Err(self.expected("the second half of a surrogate pair"));
+                    }
+                }
+                0xDC00..0xE000 => return Err(self.expected("the first half of a surrogate pair before")),
+                _ => {}
+            },
+            _ => return Err(self.expected("an escape of JSON")),
+        }
+        Ok(())
+    }
+
+    /// `u` and its four hexadecimal digits.
+    fn code_unit(&mut self) -> Result<u32, BadLine> {
+        let digits = self.line.get(self.at + 1..self.at + 5).unwrap_or(&[]);
+        let unit = digits.iter().try_fold(0, |unit, &b| Some(unit << 4 | char::from(b).to_digit(16)?));
+        let unit =
+            unit.filter(|_| digits.len() == 4).ok_or_else(|| self.expected("four hexadecimal digits"))?;
+        self.at += 5;
+        Ok(unit)
+    }
+}
+
+/// How many bytes at the begin of `bytes` need no look inside a string: neither quote nor backslash nor control
+/// character. Eight at a time; what a borrow spoils lies above the byte that is found, so the lowest is exact.
+fn plain_bytes(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut done = 0;
+    let mut rest = bytes;
+    while let Some((eight, after)) = rest.split_first_chunk::<8>() {
+        let word = u64::from_le_bytes(*eight);
+        let equal = |byte: u8| {
+            let differing = word ^ (ONES * u64::from(byte));
+            differing.wrapping_sub(ONES) & !differing
+        };
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let found = (equal(b'"') | equal(b'\\') | control) & HIGH;
+        if found != 0 {
+            return done + found.trailing_zeros() as usize / 8;
+        }
+        done += 8;
+        rest = after;
+    }
+    done + rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PREFIX: &str =
+        r#"{"seq":7,"v":1,"kind":"completed","ts":"2026-11-24T09:12:03.123456Z","boot":"9f3c01aa""#;
+
+    fn line(rest: &str) -> String {
+        format!("{PREFIX}{rest}}}")
+    }
+
+    #[test]
+    fn what_verify_needs_is_picked_out_wherever_it_stands() {
+        let text = line(
+            r#","request_id":"0199c3f2","response":{"bytes":1,"status":404},"actor":{"scheme":"jwt","id":"al\u0069ce"},"x":[1,-2.5e+3,{"route":"no"},[]],"route":"orders""#,
+        );
+        let found = scan(text.as_bytes()).unwrap();
+        assert_eq!((found.seq, found.kind, &found.boot), (Seq(7), Kind::Completed, b"9f3c01aa"));
+        assert_eq!(found.ts.to_string(), "2026-11-24T09:12:03.123456Z");
+        assert_eq!(found.request_id.unwrap().raw(), b"0199c3f2");
+        assert_eq!(found.actor.unwrap().decode(), "alice");
+        assert_eq!(found.route.unwrap().decode(), "orders");
+        assert_eq!(found.status, Some(404));
+    }
+
+    #[test]
+    fn a_gap_says_how_many_or_null() {
+        let gap = |rest: &str| line(rest).replace("completed", "gap");
+        assert_eq!(scan(gap(r#","lost":17"#).as_bytes()).unwrap().lost, Some(Some(17)));
+        assert_eq!(scan(gap(r#","lost":null"#).as_bytes()).unwrap().lost, Some(None));
+        assert!(scan(gap("").as_bytes()).is_err());
+        assert!(scan(gap(r#","lost":-1"#).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn the_prefix_is_taken_only_to_the_byte() {
+        let good = line("");
+        assert!(scan(good.as_bytes()).is_ok());
+        for (from, to) in [
+            ("{\"seq\"", " {\"seq\""),
+            ("\"seq\":7", "\"seq\": 7"),
+            ("\"seq\":7", "\"seq\":07"),
+            ("\"seq\":7", "\"seq\":-7"),
+            ("\"seq\":7", "\"seq\":7.0"),
+            ("\"seq\":7", "\"seq\":7e0"),
+            ("\"seq\":7", "\"seq\":"),
+            ("\"seq\":7", "\"seq\":18446744073709551616"),
+            ("\"seq\":7", "\"seq\":4611686018427387905"),
+            ("\"v\":1", "\"v\":2"),
+            ("completed", "Completed"),
+            ("completed", "finished"),
+            ("completed", ""),
+            ("T09", " 09"),
+            ("456Z", "45Z"),
+            ("11-24", "13-24"),
+            ("9f3c01aa", "9F3C01AA"),
+            ("9f3c01aa", "9f3c01a"),
+            ("9f3c01aa", "9f3c01aaa"),
+        ] {
+            let bad = good.replacen(from, to, 1);
+            assert!(scan(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused_because_readers_differ_on_which_counts() {
+        for rest in [
+            r#","kind":"gap""#,
+            r#","ts":"2026-11-24T09:12:03.123456Z""#,
+            r#","route":"a","route":"b""#,
+            r#","response":{"status":200,"status":500}"#,
+            r#","response":{"status":200},"response":{"status":500}"#,
+            r#","actor":{"id":"a"},"actor":{"id":"b"}"#,
+            r#","request_id":"a","request_id":"b""#,
+            r#","rout\u0065":"a""#,
+        ] {
+            assert!(scan(line(rest).as_bytes()).is_err(), "{rest}");
+        }
+    }
+
+    #[test]
+    fn values_of_another_type_are_refused() {
+        for rest in [
+            r#","request_id":1"#,
+            r#","route":null"#,
+            r#","actor":"alice""#,
+            r#","actor":{"id":1}"#,
+            r#","response":200"#,
+            r#","response":{"status":"200"}"#,
+            r#","response":{"status":65536}"#,
+            r#","response":{"status":200.5}"#,
+        ] {
+            assert!(scan(line(rest).as_bytes()).is_err(), "{rest}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for rest in [
+            ",",
+            r#","a""#,
+            r#","a":"#,
+            r#","a":}"#,
+            r#","a":01"#,
+            r#","a":1."#,
+            r#","a":.5"#,
+            r#","a":+1"#,
+            r#","a":1e"#,
+            r#","a":--1"#,
+            r#","a":nul"#,
+            r#","a":True"#,
+            r#","a":[1,]"#,
+            r#","a":[1 2]"#,
+            r#","a":{"b"}"#,
+            r#","a":{b:1}"#,
+            r#","a":{"b":1,}"#,
+            r#","a":"\x""#,
+            r#","a":"\u12""#,
+            r#","a":"\u12g4""#,
+            r#","a":"\ud800""#,
+            r#","a":"\udc00""#,
+            r#","a":"\ud800\u0041""#,
+            r#","a":"open"#,
+            ",\"a\":\"\u{1}\"",
+            ",\"a\":\"tab\t\"",
+            r#"}"#,
+            r#"},"a":1"#,
+            " x",
+            r#","a":'b'"#,
+            r#","a":1,,"b":2"#,
+        ] {
+            assert!(scan(line(rest).as_bytes()).is_err(), "{rest}");
+        }
+    }
+
+    #[test]
+    fn nesting_and_length_are_bounded() {
+        let nested = |depth: usize| line(&format!(",\"a\":{}{}", "[".repeat(depth), "]".repeat(depth)));
+        assert!(scan(nested(MAX_DEPTH as usize).as_bytes()).is_ok());
+        assert!(scan(nested(MAX_DEPTH as usize + 1).as_bytes()).is_err());
+        let long =
+            |bytes: usize| line(&format!(",\"a\":\"{}\"", "x".repeat(bytes - line(",\"a\":\"\"").len())));
+        assert!(scan(long(MAX_LINE).as_bytes()).is_ok());
+        assert_eq!(scan(long(MAX_LINE + 1).as_bytes()), Err(BadLine::TooLong(MAX_LINE + 1)));
+    }
+
+    #[test]
+    fn every_line_that_is_cut_is_refused() {
+        let good = line(
+            r#","request_id":"a\\b","response":{"status":200},"x":[{"y":-1.5e9},true,null,"\ud83d\ude00"]"#,
+        );
+        assert!(scan(good.as_bytes()).is_ok());
+        for end in 0..good.len() {
+            assert!(scan(&good.as_bytes()[..end]).is_err(), "{end}");
+        }
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            (-1e300..1e300).prop_map(|n: f64| n.into()),
+            any::<String>().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                proptest::collection::btree_map(any::<String>(), inner, 0..6)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_json_value_passes(value in json()) {
+            let compact = line(&format!(",\"x\":{value}"));
+            prop_assert!(scan(compact.as_bytes()).is_ok(), "{}", compact);
+            let spaced = line(&format!(" , \"x\" : {} ", serde_json::to_string_pretty(&value).unwrap().replace('\n', "\t")));
+            prop_assert!(scan(spaced.as_bytes()).is_ok(), "{}", spaced);
+        }
+
+        #[test]
+        fn a_changed_byte_is_accepted_only_where_a_json_parser_accepts_it(
+            value in json(), at in any::<proptest::sample::Index>(), byte in 0u8..128,
+        ) {
+            let mut text = line(&format!(",\"x\":{value}")).into_bytes();
+            let at = PREFIX.len() + at.index(text.len() - PREFIX.len());
+            text[at] = byte;
+            if std::str::from_utf8(&text).is_ok() && scan(&text).is_ok() {
+                prop_assert!(serde_json::from_slice::<serde_json::Value>(&text).is_ok()
+                    || String::from_utf8_lossy(&text).contains(['e', 'E']));
+            }
+        }
+
+        #[test]
+        fn strings_are_decoded_as_a_json_parser_does(route in any::<String>()) {
+            let text = line(&format!(",\"route\":{}", serde_json::Value::from(route.as_str())));
+            prop_assert_eq!(scan(text.as_bytes()).unwrap().route.unwrap().decode(), route);
+        }
+
+        #[test]
+        fn arbitrary_text_never_panics(text in any::<String>(), cut in 0..PREFIX.len()) {
+            let _ = scan(text.as_bytes());
+            let _ = scan(format!("{}{text}", &PREFIX[..cut]).as_bytes());
+            let _ = scan(line(&text).as_bytes());
+        }
+
+        #[test]
+        fn plain_bytes_are_counted_as_one_by_one(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let expected = bytes.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(bytes.len());
+            prop_assert_eq!(plain_bytes(&bytes), expected);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Verification against stores that the tests build, honest and hostile.
