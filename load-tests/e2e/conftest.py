@@ -3,17 +3,15 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from harness.gateway import Gateway, route  # noqa: E402
-from harness.upstream import Upstream  # noqa: E402
-
-StartGateway = Callable[..., Gateway]
+from harness.gateway import Gateway, route
+from harness.upstream import Upstream
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +48,13 @@ def module_upstream() -> Iterator[Upstream]:
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
+    upstream = Upstream()
+    yield upstream
+    upstream.close()
+
+
+@pytest.fixture
+def another_upstream() -> Iterator[Upstream]:
     upstream = Upstream()
     yield upstream
     upstream.close()

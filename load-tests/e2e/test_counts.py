@@ -1,4 +1,4 @@
-"""Three counts that share no code: a stranger's engine over the segments, the load generator's, the gateway's metrics."""
+"""Three counts that share no code: a stranger's engine over the segments, the load generator, the metrics."""
 
 from collections import Counter
 
@@ -14,7 +14,8 @@ ROUTES = [
     route("down", "down", match={"path_prefix": "/down"}),
 ]
 SQL = """
-SELECT response.status AS status, count(*) FROM read_json('{files}', format = 'newline_delimited', union_by_name = true, compression = 'zstd')
+SELECT response.status AS status, count(*)
+FROM read_json('{files}', format = 'newline_delimited', union_by_name = true, compression = 'zstd')
 WHERE kind IN ('completed', 'aborted', 'rejected') GROUP BY status ORDER BY status
 """
 

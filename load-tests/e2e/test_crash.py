@@ -71,7 +71,9 @@ def test_after_a_kill_whole_groups_are_sealed_and_the_start_says_unclean(busy, a
     assert [(record["lost"], record["reason"], record["boot"]) for record in gaps] == [(None, "crash", second)]
     recorded = {record.get("request_id") for record in report.records}
     lost = [request_id for request_id in askers.answered if request_id not in recorded]
-    assert not set(askers.answered[: -CLIENTS * 50]) & set(lost), "only what came within the last sync interval may be lost"
+    assert not set(askers.answered[: -CLIENTS * 50]) & set(lost), (
+        "only what came within the last sync interval may be lost"
+    )
     outcome = busy.verify().expect(0)
     assert "gap" in outcome.out, outcome
 
@@ -101,7 +103,13 @@ def test_a_log_survives_kill_after_kill(busy):
         busy.start()
     busy.stop()
     report = busy.audited()
-    assert [record["unclean"] for record in report.records if record.get("event") == "start"] == [False, True, True, True, True]
+    assert [record["unclean"] for record in report.records if record.get("event") == "start"] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
     busy.verify().expect(0)
 
 

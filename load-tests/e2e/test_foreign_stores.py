@@ -29,7 +29,12 @@ def streamed(raw: bytes) -> bytes:
     """A frame that does not say how long its content is, in several blocks."""
     compressor = zstandard.ZstdCompressor(level=1, write_checksum=True, write_content_size=False).compressobj()
     half = len(raw) // 2
-    return compressor.compress(raw[:half]) + compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK) + compressor.compress(raw[half:]) + compressor.flush()
+    return (
+        compressor.compress(raw[:half])
+        + compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+        + compressor.compress(raw[half:])
+        + compressor.flush()
+    )
 
 
 def keys_file(directory: Path, *writers: LogWriter) -> Path:
@@ -49,15 +54,25 @@ def write_and_verify(directory: Path, *writers: LogWriter):
 def test_a_right_store_verifies_whatever_its_shape(directory, shape):
     writer = SHAPES[shape]()
     outcome = write_and_verify(directory, writer).expect(0)
-    assert f"log {writer.name}: segments {len(writer.segments)}/{len(writer.segments)}  records {writer.tree.end}  " in outcome.out, outcome
+    assert (
+        f"log {writer.name}: segments {len(writer.segments)}/{len(writer.segments)}  records {writer.tree.end}  "
+        in outcome.out
+    ), outcome
     assert "store directory (not write-once)" in outcome.out and "root ok" in outcome.out, outcome
     assert "OK: 1 log, 0 findings" in outcome.out, outcome
 
 
-@pytest.mark.parametrize("compressor", [streamed, lambda raw: zstandard.ZstdCompressor(level=19, write_checksum=True).compress(raw)], ids=["streamed", "level 19"])
+@pytest.mark.parametrize(
+    "compressor",
+    [streamed, lambda raw: zstandard.ZstdCompressor(level=19, write_checksum=True).compress(raw)],
+    ids=["streamed", "level 19"],
+)
 def test_any_zstd_encoder_within_the_rules_will_do(directory, compressor):
     writer = LogWriter("audit.test/gw-1", compressor=compressor)
-    writer.segment([start(writer.signer.verifier.id.hex()), *(completed(f"/orders/{n}") for n in range(100)), stop(100)], lines_per_frame=40)
+    writer.segment(
+        [start(writer.signer.verifier.id.hex()), *(completed(f"/orders/{n}") for n in range(100)), stop(100)],
+        lines_per_frame=40,
+    )
     write_and_verify(directory, writer).expect(0)
 
 

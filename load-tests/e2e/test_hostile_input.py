@@ -10,7 +10,9 @@ from harness.gateway import Gateway, route
 from harness.wire import Client, Closed, request_bytes
 
 HOST = b"Host: api.test\r\n"
-TLS_CLIENT_HELLO = bytes.fromhex("160301007a0100007603030000000000000000000000000000000000000000000000000000000000000000")
+TLS_CLIENT_HELLO = bytes.fromhex(
+    "160301007a0100007603030000000000000000000000000000000000000000000000000000000000000000"
+)
 LIMIT = 16 * 1024
 HEADER_TIMEOUT = "500ms"
 
@@ -63,14 +65,51 @@ CASES = [
     Case("a header without a colon", request(b"GET / HTTP/1.1", HOST + b"nonsense\r\n"), 400, fields=MALFORMED),
     Case("a space before the colon", request(b"GET / HTTP/1.1", HOST + b"X-A : b\r\n"), 400, fields=MALFORMED),
     Case("a folded header", request(b"GET / HTTP/1.1", HOST + b"X-A: a\r\n b\r\n"), 400, fields=MALFORMED),
-    Case("headers of 100 KiB", request(b"GET / HTTP/1.1", HOST + b"X-A: " + b"a" * 102400 + b"\r\n"), 431, fields={"reason": "header_too_large"}),
-    Case("a target of 100 KiB", request(b"GET /" + b"a" * 102400 + b" HTTP/1.1"), 431, fields={"reason": "header_too_large"}),
-    Case("a Content-Length that is no number", request(b"POST / HTTP/1.1", HOST + b"Content-Length: ten\r\n"), 400, fields=MALFORMED),
-    Case("a negative Content-Length", request(b"POST / HTTP/1.1", HOST + b"Content-Length: -1\r\n"), 400, fields=MALFORMED),
-    Case("two Content-Lengths that differ", request(b"POST / HTTP/1.1", HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n", b"ab"), 400, fields=MALFORMED),
-    Case("a Content-Length beyond 64 bits", request(b"POST / HTTP/1.1", HOST + b"Content-Length: 99999999999999999999999\r\n"), 400, fields=MALFORMED),
-    refused("a Content-Length beyond the limit", request(b"POST /big HTTP/1.1", HOST + b"Content-Length: 1000000000\r\n"), 413),
-    refused("Content-Length beside Transfer-Encoding", request(b"POST /both HTTP/1.1", HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n")),
+    Case(
+        "headers of 100 KiB",
+        request(b"GET / HTTP/1.1", HOST + b"X-A: " + b"a" * 102400 + b"\r\n"),
+        431,
+        fields={"reason": "header_too_large"},
+    ),
+    Case(
+        "a target of 100 KiB",
+        request(b"GET /" + b"a" * 102400 + b" HTTP/1.1"),
+        431,
+        fields={"reason": "header_too_large"},
+    ),
+    Case(
+        "a Content-Length that is no number",
+        request(b"POST / HTTP/1.1", HOST + b"Content-Length: ten\r\n"),
+        400,
+        fields=MALFORMED,
+    ),
+    Case(
+        "a negative Content-Length",
+        request(b"POST / HTTP/1.1", HOST + b"Content-Length: -1\r\n"),
+        400,
+        fields=MALFORMED,
+    ),
+    Case(
+        "two Content-Lengths that differ",
+        request(b"POST / HTTP/1.1", HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n", b"ab"),
+        400,
+        fields=MALFORMED,
+    ),
+    Case(
+        "a Content-Length beyond 64 bits",
+        request(b"POST / HTTP/1.1", HOST + b"Content-Length: 99999999999999999999999\r\n"),
+        400,
+        fields=MALFORMED,
+    ),
+    refused(
+        "a Content-Length beyond the limit",
+        request(b"POST /big HTTP/1.1", HOST + b"Content-Length: 1000000000\r\n"),
+        413,
+    ),
+    refused(
+        "Content-Length beside Transfer-Encoding",
+        request(b"POST /both HTTP/1.1", HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+    ),
     refused("a dot segment that climbs out", request(b"GET /../../etc/passwd HTTP/1.1")),
     refused("an encoded dot segment that climbs out", request(b"GET /%2e%2e%2fetc/passwd HTTP/1.1")),
     refused("an encoded NUL", request(b"GET /a%00b HTTP/1.1")),
@@ -81,14 +120,36 @@ CASES = [
     Case("a doubled Host", request(b"GET /twohosts HTTP/1.1", HOST + HOST), 400, fields=MALFORMED),
     refused("a Host that is none", request(b"GET /badhost HTTP/1.1", b"Host: a b\r\n")),
     refused("a Host with user information", request(b"GET /userhost HTTP/1.1", b"Host: me@api.test\r\n")),
-    Case("a chunk size that is no number", request(b"POST /chunk HTTP/1.1", HOST + b"Transfer-Encoding: chunked\r\n", b"zz\r\nab\r\n"), 400, "completed", {}, reaches_upstream=True),
-    Case("a chunk size beyond 64 bits", request(b"POST /chunk HTTP/1.1", HOST + b"Transfer-Encoding: chunked\r\n", b"fffffffffffffffff\r\n"), 400, "completed", {}, reaches_upstream=True),
+    Case(
+        "a chunk size that is no number",
+        request(b"POST /chunk HTTP/1.1", HOST + b"Transfer-Encoding: chunked\r\n", b"zz\r\nab\r\n"),
+        400,
+        "completed",
+        {},
+        reaches_upstream=True,
+    ),
+    Case(
+        "a chunk size beyond 64 bits",
+        request(b"POST /chunk HTTP/1.1", HOST + b"Transfer-Encoding: chunked\r\n", b"fffffffffffffffff\r\n"),
+        400,
+        "completed",
+        {},
+        reaches_upstream=True,
+    ),
     Case("a TLS ClientHello", TLS_CLIENT_HELLO, 400, fields=MALFORMED),
     Case("bytes that mean nothing", bytes(range(128, 256)) + b"\r\n\r\n", 400, fields=MALFORMED),
     Case("silence", b"", None, fields={"reason": "no_request"}),
     Case("half a head, then silence", b"GET / HTTP/1.1\r\nHost: api", 408, fields={"reason": "header_timeout"}),
-    Case("half a head, then FIN", b"GET / HTTP/1.1\r\nHost: api", None, fields={"reason": "closed_in_header"}, then=finish),
-    Case("half a head, then RST", b"GET / HTTP/1.1\r\nHost: api", None, fields={"reason": "closed_in_header"}, then=reset),
+    Case(
+        "half a head, then FIN",
+        b"GET / HTTP/1.1\r\nHost: api",
+        None,
+        fields={"reason": "closed_in_header"},
+        then=finish,
+    ),
+    Case(
+        "half a head, then RST", b"GET / HTTP/1.1\r\nHost: api", None, fields={"reason": "closed_in_header"}, then=reset
+    ),
     Case("a connection closed at once", b"", None, fields={"reason": "no_request"}, then=finish),
 ]
 
@@ -124,7 +185,9 @@ def neighbour(gateway) -> Iterator[None]:
     yield
     over.set()
     thread.join()
-    assert set(answers) == {200}, f"of {len(answers)} ordinary requests beside the hostile ones, some got {set(answers) - {200}}"
+    assert set(answers) == {200}, (
+        f"of {len(answers)} ordinary requests beside the hostile ones, some got {set(answers) - {200}}"
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -135,7 +198,9 @@ def test_hostile_input_is_answered_and_recorded(gateway, neighbour, case: Case):
         case.then(client)
         status = answer(client, case)
     assert status == case.status, f"answered {status}, expected {case.status}"
-    record = gateway.record_where(lambda record: record.get("source", {}).get("port") == port, f"the record of port {port}")
+    record = gateway.record_where(
+        lambda record: record.get("source", {}).get("port") == port, f"the record of port {port}"
+    )
     assert record["kind"] == case.kind, record
     assert {name: record.get(name) for name in case.fields} == case.fields, record
     if case.status:
@@ -167,7 +232,13 @@ def answer(client: Client, case: Case) -> int | None:
         (b"//double//slash", "/double/slash", "api.test"),
         (b"/%61bc", "/abc", "api.test"),
     ],
-    ids=["absolute form", "absolute form without a path", "dot segments", "double slashes", "an escape that needs none"],
+    ids=[
+        "absolute form",
+        "absolute form without a path",
+        "dot segments",
+        "double slashes",
+        "an escape that needs none",
+    ],
 )
 def test_a_target_is_normalised_before_it_is_routed_and_recorded(gateway, target, path, host):
     with gateway.connect() as client:
@@ -182,7 +253,13 @@ def test_a_second_request_after_a_hostile_one_on_the_same_connection_is_not_serv
     """A request smuggled behind a contradictory body length must never reach anybody."""
     smuggled = request_bytes("/smuggled")
     with gateway.connect() as client:
-        client.send(request(b"POST /outer HTTP/1.1", HOST + b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n" + smuggled))
+        client.send(
+            request(
+                b"POST /outer HTTP/1.1",
+                HOST + b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n",
+                b"0\r\n\r\n" + smuggled,
+            )
+        )
         assert client.reader.response().status == 400
         client.reader.rest()
     assert not [seen for seen in list(module_upstream.seen) if "smuggled" in seen.target]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.gateway import Gateway, route
-from harness.wire import ask
+from harness.wire import ask, request_bytes
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TRUSTED, STRANGER = "127.0.0.2", "127.0.0.3"
@@ -36,7 +36,9 @@ def gateway(module_directory, module_upstream) -> Iterator[Gateway]:
 
 
 def ask_from(gateway: Gateway, source: str, target: str, **fields: str):
-    return ask(gateway.port, target, fields={name.replace("_", "-"): value for name, value in fields.items()}, source=source)
+    return ask(
+        gateway.port, target, fields={name.replace("_", "-"): value for name, value in fields.items()}, source=source
+    )
 
 
 def test_every_request_gets_an_id_that_client_upstream_and_record_share(gateway, module_upstream):
@@ -67,7 +69,9 @@ def test_a_strangers_id_is_replaced_everywhere(gateway, module_upstream):
     assert seen == [response.get("x-request-id")] and seen != [own]
 
 
-@pytest.mark.parametrize("bad", ["", "x" * 300, "a b", 'a"b', "a\tb"], ids=["empty", "too long", "space", "quote", "tab"])
+@pytest.mark.parametrize(
+    "bad", ["", "x" * 300, "a b", 'a"b', "a\tb"], ids=["empty", "too long", "space", "quote", "tab"]
+)
 def test_a_bad_id_of_a_trusted_peer_is_replaced(gateway, bad):
     response = ask_from(gateway, TRUSTED, "/id/bad", X_Request_Id=bad)
     assert UUID7.fullmatch(response.get("x-request-id"))
@@ -80,7 +84,15 @@ def test_a_trace_is_carried_on_and_recorded(gateway, module_upstream):
     assert gateway.record(response.get("x-request-id"))["trace_id"] == TRACE
 
 
-@pytest.mark.parametrize("bad", ["nonsense", "00-" + "0" * 32 + "-00f067aa0ba902b7-01", f"00-{TRACE.upper()}-00f067aa0ba902b7-01", f"ff-{TRACE}-00f067aa0ba902b7-01"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "nonsense",
+        "00-" + "0" * 32 + "-00f067aa0ba902b7-01",
+        f"00-{TRACE.upper()}-00f067aa0ba902b7-01",
+        f"ff-{TRACE}-00f067aa0ba902b7-01",
+    ],
+)
 def test_a_malformed_trace_is_not_recorded(gateway, bad):
     response = ask_from(gateway, STRANGER, "/trace/bad", Traceparent=bad)
     assert response.status == 200
@@ -115,14 +127,24 @@ def test_a_forwarded_address_that_is_none_is_never_the_client(gateway):
 
 
 def test_forwarded_headers_of_a_stranger_do_not_reach_the_upstream(gateway, module_upstream):
-    ask_from(gateway, STRANGER, "/from/forger", X_Forwarded_Host="evil.test", X_Forwarded_Proto="https", Forwarded="for=203.0.113.9")
+    ask_from(
+        gateway,
+        STRANGER,
+        "/from/forger",
+        X_Forwarded_Host="evil.test",
+        X_Forwarded_Proto="https",
+        Forwarded="for=203.0.113.9",
+    )
     message = module_upstream.one("/from/forger").message
     assert "evil.test" not in str(message.fields) and "https" not in message.all("x-forwarded-proto")
 
 
 def test_only_headers_of_the_allow_list_are_recorded(gateway):
     response = ask_from(gateway, STRANGER, "/headers/1", User_Agent="probe/1", X_Tenant="blue", X_Other="hidden")
-    assert gateway.record(response.get("x-request-id"))["request"]["headers"] == {"user-agent": "probe/1", "x-tenant": "blue"}
+    assert gateway.record(response.get("x-request-id"))["request"]["headers"] == {
+        "user-agent": "probe/1",
+        "x-tenant": "blue",
+    }
     response = ask_from(gateway, STRANGER, "/unlisted", User_Agent="probe/1")
     assert "headers" not in gateway.record(response.get("x-request-id"))["request"]
 
@@ -132,7 +154,9 @@ def test_of_a_query_only_the_names_are_recorded(gateway, module_upstream):
     record = gateway.record(response.get("x-request-id"))
     assert record["request"]["query"] == ["page", "token", "flag", "page"], "the names, in their order"
     assert "hunter2" not in str(record)
-    assert module_upstream.one("/query/1").target == "/query/1?page=7&token=hunter2&flag&page=8", "the upstream gets it whole"
+    assert module_upstream.one("/query/1").target == "/query/1?page=7&token=hunter2&flag&page=8", (
+        "the upstream gets it whole"
+    )
 
 
 def test_a_route_can_leave_the_query_out(gateway):
@@ -157,7 +181,10 @@ def test_bytes_of_bodies_are_counted_both_ways(gateway):
 
 def test_a_chunked_upload_is_counted_and_passed_on(gateway, module_upstream):
     with gateway.connect() as client:
-        client.send(b"POST /upload/1 HTTP/1.1\r\nHost: api.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n")
+        client.send(
+            b"POST /upload/1 HTTP/1.1\r\nHost: api.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
+        )
         response = client.reader.response()
     assert response.status == 200
     assert module_upstream.one("/upload/1").message.body == b"hello world"
@@ -196,6 +223,51 @@ def test_half_an_answer_is_recorded_as_a_failed_upstream(gateway):
         client.send(b"GET /cut/half HTTP/1.1\r\nHost: api.test\r\n\r\n")
         client.reader.rest()
         port = client.source_port
-    record = gateway.record_where(lambda record: record.get("source", {}).get("port") == port, "the request that was cut")
+    record = gateway.record_where(
+        lambda record: record.get("source", {}).get("port") == port, "the request that was cut"
+    )
     assert (record["response"]["status"], record["end"]) == (200, "upstream_failed"), record
     assert record["response"]["bytes"] == 4 and record["error"], record
+
+
+def test_pipelined_requests_are_answered_and_recorded_in_their_order(gateway):
+    with gateway.connect() as client:
+        client.send(b"".join(request_bytes(f"/pipelined/{number}") for number in range(3)))
+        responses = [client.reader.response() for _ in range(3)]
+    assert [response.get("x-echo-id") for response in responses] == ["0", "1", "2"]
+    paths = [gateway.record(response.get("x-request-id"))["request"]["path"] for response in responses]
+    assert paths == ["/pipelined/0", "/pipelined/1", "/pipelined/2"]
+
+
+def test_a_client_that_waits_for_continue_gets_it(gateway):
+    with gateway.connect() as client:
+        client.send(request_bytes("/continue/1", "POST", {"Expect": "100-continue", "Content-Length": "4"}))
+        assert client.reader.head().status == 100
+        client.send(b"body")
+        response = client.reader.response()
+    record = gateway.record(response.get("x-request-id"))
+    assert (record["request"]["bytes"], record["response"]["status"]) == (4, 200), (
+        "the interim answer is not the answer"
+    )
+
+
+def test_http_1_0_is_served_and_recorded_as_such(gateway):
+    with gateway.connect() as client:
+        client.send(b"GET /old/1 HTTP/1.0\r\nHost: api.test\r\n\r\n")
+        response = client.reader.response()
+        assert client.reader.rest() == b"", "without keep-alive the connection ends"
+    assert gateway.record(response.get("x-request-id"))["request"]["http"] == "1.0"
+
+
+def test_an_unusual_method_is_recorded_as_it_is_but_makes_no_label(gateway):
+    response = gateway.ask("/method/1", "BREW")
+    assert gateway.record(response.get("x-request-id"))["request"]["method"] == "BREW"
+    labels = {labels["method"] for labels, _ in gateway.metrics()["sealgate_http_requests_total"]}
+    assert "BREW" not in labels and "OTHER" in labels
+
+
+@pytest.mark.parametrize("status", [200, 204, 304, 404, 500, 599])
+def test_the_upstreams_status_is_passed_on_and_recorded(gateway, status):
+    response = gateway.ask(f"/status/{status}/1")
+    assert response.status == status
+    assert gateway.record(response.get("x-request-id"))["response"]["status"] == status

@@ -74,13 +74,17 @@ def test_a_method_that_no_route_takes_is_refused(gateway):
     assert gateway.record(response.get("x-request-id"))["end"] == "refused"
 
 
-@pytest.mark.parametrize(("target", "upstream_target"), [("/strip/a/b?x=1", "/a/b?x=1"), ("/strip", "/"), ("/strip/", "/")])
+@pytest.mark.parametrize(
+    ("target", "upstream_target"), [("/strip/a/b?x=1", "/a/b?x=1"), ("/strip", "/"), ("/strip/", "/")]
+)
 def test_a_stripped_prefix_does_not_reach_the_upstream(gateway, module_upstream, target, upstream_target):
     response = gateway.ask(target)
     request_id = response.get("x-request-id")
     (seen,) = [seen for seen in list(module_upstream.seen) if seen.request_id == request_id]
     assert seen.target == upstream_target
-    assert gateway.record(request_id)["request"]["path"] == target.partition("?")[0], "the record keeps the path that was routed"
+    assert gateway.record(request_id)["request"]["path"] == target.partition("?")[0], (
+        "the record keeps the path that was routed"
+    )
 
 
 def test_what_is_normalised_away_cannot_choose_another_route(gateway):

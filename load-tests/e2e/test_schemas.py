@@ -38,7 +38,11 @@ def records(module_directory, module_upstream) -> Iterator[list[dict]]:
     gateway.ask("/orders/1")
     gateway.kill()
     gateway.start()
-    trace = {"Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "User-Agent": "probe", "X-Forwarded-For": "203.0.113.9"}
+    trace = {
+        "Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "User-Agent": "probe",
+        "X-Forwarded-For": "203.0.113.9",
+    }
     gateway.ask("/orders//2?page=1", fields=trace)
     gateway.ask("/long/" + "x" * 20000, fields=trace)
     gateway.ask("/down/1")
@@ -46,9 +50,17 @@ def records(module_directory, module_upstream) -> Iterator[list[dict]]:
     with gateway.connect() as client:
         client.send(b"nonsense\r\n\r\n")
         client.reader.rest()
-    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
     gateway.ask("/orders/3", fields=upgrade)
-    wait_until(lambda: EVENTS - {"stop"} <= {record.get("event") for record in gateway.written_records()}, "a heartbeat and a stored segment")
+    wait_until(
+        lambda: EVENTS - {"stop"} <= {record.get("event") for record in gateway.written_records()},
+        "a heartbeat and a stored segment",
+    )
     with gateway.connect() as client:
         client.send(b"GET /held/cut HTTP/1.1\r\nHost: api.test\r\n\r\n")
         wait_until(lambda: "cut" in module_upstream.tags, "the request is at the upstream")
@@ -58,7 +70,7 @@ def records(module_directory, module_upstream) -> Iterator[list[dict]]:
 
 
 def test_every_kind_and_every_event_occurs(records):
-    assert KINDS <= {record["kind"] for record in records}
+    assert {record["kind"] for record in records} >= KINDS
     assert {record["event"] for record in records if record["kind"] == "lifecycle"} == EVENTS
 
 
@@ -70,7 +82,7 @@ def test_every_record_is_valid(schema, records):
 def test_every_optional_part_of_a_request_record_occurs(schema, records):
     requests = [record for record in records if record["kind"] == "completed"]
     seen = {name for record in requests for name in record}
-    known = set(schema.variant(requests[0])["properties"]) if "properties" in schema.variant(requests[0]) else set(schema._resolved(schema.variant(requests[0]))["properties"])
+    known = schema.fields(requests[0])
     assert seen == known, f"never written: {known - seen}"
 
 

@@ -79,7 +79,9 @@ def test_a_checkpoint_opens_only_as_it_was_signed():
 
 def small_log(name: str = "audit.test/gw-1") -> LogWriter:
     writer = LogWriter(name)
-    writer.segment([start(writer.signer.verifier.id.hex()), *(completed(f"/orders/{n}") for n in range(5))], lines_per_frame=3)
+    writer.segment(
+        [start(writer.signer.verifier.id.hex()), *(completed(f"/orders/{n}") for n in range(5))], lines_per_frame=3
+    )
     writer.segment([completed("/orders/é"), stop(6)])
     return writer
 

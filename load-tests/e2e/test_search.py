@@ -61,7 +61,9 @@ def ids(records) -> set[str]:
 FILTERS = {
     "--status 404": lambda record: record["response"]["status"] == 404,
     "--status 4xx": lambda record: record["response"]["status"] // 100 == 4,
-    "--status 2xx --method POST": lambda record: record["response"]["status"] == 200 and record["request"]["method"] == "POST",
+    "--status 2xx --method POST": lambda record: (
+        record["response"]["status"] == 200 and record["request"]["method"] == "POST"
+    ),
     "--method POST --method GET": lambda record: True,
     "--route users": lambda record: record["route"] == "users",
     "--path /users/*": lambda record: record["request"]["path"].startswith("/users/"),
@@ -87,7 +89,9 @@ def test_one_log_of_two_can_be_searched(store):
 
 def test_times_bound_a_search(store):
     since, until = BEGIN + timedelta(minutes=8), BEGIN + timedelta(minutes=15)
-    outcome = sealaudit("search", store.path, "--since", since.isoformat(), "--until", until.isoformat(), "--limit", 1000).expect(0)
+    outcome = sealaudit(
+        "search", store.path, "--since", since.isoformat(), "--until", until.isoformat(), "--limit", 1000
+    ).expect(0)
     assert outcome.rows
     moments = [datetime.fromisoformat(row["ts"]) for row in outcome.rows]
     assert min(moments) >= since and max(moments) <= until
@@ -121,18 +125,29 @@ def test_a_table_is_for_people(store):
 
 def test_tail_gives_the_last_records(store):
     outcome = sealaudit("tail", store.path, "-n", 2, "--log", NAMES[0], "--kind", "completed").expect(0)
-    assert [row["request_id"] for row in outcome.rows] == [record["request_id"] for record in store.requests[NAMES[0]][-2:]]
+    assert [row["request_id"] for row in outcome.rows] == [
+        record["request_id"] for record in store.requests[NAMES[0]][-2:]
+    ]
 
 
 def test_logs_lists_every_log(store):
     rows = sealaudit("logs", store.path, "--format", "ndjson").expect(0).rows
-    assert [row["log"] for row in rows] == list(NAMES) if "log" in rows[0] else [row["name"] for row in rows] == list(NAMES)
+    assert (
+        [row["log"] for row in rows] == list(NAMES)
+        if "log" in rows[0]
+        else [row["name"] for row in rows] == list(NAMES)
+    )
     assert [row["records"] for row in rows] == [30 + 5 + 2, 30 + 5 + 2]
 
 
 @pytest.mark.parametrize(
     "words",
-    ["search {store} --status 999", "search {store} --path /nothing", "show {store} 0199c3f2-7a60-7000-8000-00000000cafe", "tail {store} --route nobody"],
+    [
+        "search {store} --status 999",
+        "search {store} --path /nothing",
+        "show {store} 0199c3f2-7a60-7000-8000-00000000cafe",
+        "tail {store} --route nobody",
+    ],
 )
 def test_nothing_found_is_exit_1(store, words):
     outcome = sealaudit(*words.format(store=store.path).split(" ")).expect(1)
@@ -160,7 +175,9 @@ def test_what_cannot_be_done_is_exit_2_with_a_word_on_why(store, words):
 
 
 def test_a_reader_that_has_enough_is_no_error(store):
-    command = f"{binary('sealaudit')} search {store.path} --limit 1000 --format ndjson | head -n 1; echo ${{PIPESTATUS[0]}}"
+    command = (
+        f"{binary('sealaudit')} search {store.path} --limit 1000 --format ndjson | head -n 1; echo ${{PIPESTATUS[0]}}"
+    )
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
     line, code = done.stdout.splitlines()
     assert line.startswith("{") and code == "0" and done.stderr == "", done
@@ -189,7 +206,11 @@ def test_a_record_is_found_in_the_data_directory_before_it_is_sealed(gateway):
 
 def test_tail_follows_a_running_gateway(gateway):
     gateway.start()
-    follower = subprocess.Popen([binary("sealaudit"), "tail", gateway.directory, "-f", "--path", "/followed/*"], stdout=subprocess.PIPE, text=True)
+    follower = subprocess.Popen(
+        [binary("sealaudit"), "tail", gateway.directory, "-f", "--path", "/followed/*"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         request_id = gateway.ask("/followed/1").get("x-request-id")
         assert request_id in follower.stdout.readline()

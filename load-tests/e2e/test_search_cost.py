@@ -18,7 +18,9 @@ SEGMENTS = 200
 FRAMES, RECORDS_PER_FRAME = 3, 8
 TAIL = 256 * 1024
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
-READ = re.compile(r"^(?:\[pid +\d+\] |\d+ +)?(?:read|pread64|preadv|readv)\(\d+<([^>]*\.ndjson\.zst)>.* = (\d+)$", re.MULTILINE)
+READ = re.compile(
+    r"^(?:\[pid +\d+\] |\d+ +)?(?:read|pread64|preadv|readv)\(\d+<([^>]*\.ndjson\.zst)>.* = (\d+)$", re.MULTILINE
+)
 
 
 class Haystack:
@@ -29,11 +31,13 @@ class Haystack:
         writer = LogWriter("audit.test/gw-1", now=BEGIN, step=timedelta(seconds=1))
         self.wanted = ""
         for number in range(SEGMENTS):
-            records = [self.request(writer.now + timedelta(seconds=place)) for place in range(FRAMES * RECORDS_PER_FRAME - 1)]
+            records = [
+                self.request(writer.now + timedelta(seconds=place)) for place in range(FRAMES * RECORDS_PER_FRAME - 1)
+            ]
             if number == 0:
                 records.insert(0, start(writer.signer.verifier.id.hex()))
             if number == SEGMENTS - 1:
-                records.append(stop(0))
+                records.append(stop(SEGMENTS * (FRAMES * RECORDS_PER_FRAME - 1)))
             if number == SEGMENTS // 2:
                 self.wanted = records[5]["request_id"]
             writer.segment(records, RECORDS_PER_FRAME)
@@ -63,7 +67,20 @@ def test_by_the_kernels_figures_a_search_reads_indexes_and_two_frames_at_most(ha
     if not strace:
         pytest.skip("strace is not installed, and load-tests/setup.sh could not install it")
     trace = directory / "trace"
-    command = [strace, "-f", "-y", "-e", "trace=read,pread64,readv,preadv,mmap", "-o", trace, binary("sealaudit"), "search", haystack.store, "--request-id", haystack.wanted]
+    command = [
+        strace,
+        "-f",
+        "-y",
+        "-e",
+        "trace=read,pread64,readv,preadv,mmap",
+        "-o",
+        trace,
+        binary("sealaudit"),
+        "search",
+        haystack.store,
+        "--request-id",
+        haystack.wanted,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0 and haystack.wanted in done.stdout, done.stderr
     text = trace.read_text()

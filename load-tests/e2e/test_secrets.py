@@ -11,6 +11,7 @@ from sealformat.segment import SegmentError, read_segment
 
 SECRET = "hunter2hunter2"
 ENCODED = base64.b64encode(SECRET.encode()).decode()
+CHUNKED = "\r\nHost: api.test\r\nTransfer-Encoding: chunked\r\n\r\n"
 NEVER = ["authorization", "proxy-authorization", "cookie", "set-cookie"]
 
 
@@ -35,8 +36,8 @@ def planted(gateway: Gateway) -> None:
         f"GET / HTTP/1.1\r\nHost: api.test\r\nAuthorization {SECRET}\r\n\r\n",
         f"GET / HTTP/1.1\r\nHost: user:{SECRET}@api.test\r\n\r\n",
         f"GET http://user:{SECRET}@api.test/ HTTP/1.1\r\nHost: api.test\r\n\r\n",
-        f"POST /orders/3 HTTP/1.1\r\nHost: api.test\r\nTransfer-Encoding: chunked\r\n\r\n1;{SECRET}\r\nx\r\n0\r\nX-Trailer: {SECRET}\r\n\r\n",
-        f"POST /orders/4 HTTP/1.1\r\nHost: api.test\r\nTransfer-Encoding: chunked\r\n\r\n{SECRET}\r\n",
+        f"POST /orders/3 HTTP/1.1{CHUNKED}1;{SECRET}\r\nx\r\n0\r\nX-Trailer: {SECRET}\r\n\r\n",
+        f"POST /orders/4 HTTP/1.1{CHUNKED}{SECRET}\r\n",
     ]
     for data in malformed:
         with gateway.connect() as client:
@@ -60,7 +61,11 @@ def texts_of(directory: Path) -> dict[str, bytes]:
 
 
 def test_a_secret_in_any_part_of_a_request_is_found_nowhere(gateway):
-    gateway.config["routes"] = [route("all", match={"hosts": ["api.test"], "path_prefix": "/"}, audit={"headers": ["user-agent"], "query": "keys"})]
+    gateway.config["routes"] = [
+        route(
+            "all", match={"hosts": ["api.test"], "path_prefix": "/"}, audit={"headers": ["user-agent"], "query": "keys"}
+        )
+    ]
     gateway.start()
     planted(gateway)
     texts = {path: gateway.admin(path).body for path in ("/metrics", "/status", "/readyz")}
@@ -72,7 +77,9 @@ def test_a_secret_in_any_part_of_a_request_is_found_nowhere(gateway):
     private = str(gateway.signer).rsplit("+", 1)[1].encode()
     for place, text in texts.items():
         for secret in (SECRET.encode(), ENCODED.encode()):
-            assert secret not in text, f"{place} holds {text[max(0, text.index(secret) - 200) : text.index(secret) + 40]!r}"
+            assert secret not in text, (
+                f"{place} holds {text[max(0, text.index(secret) - 200) : text.index(secret) + 40]!r}"
+            )
         if not place.startswith(str(gateway.directory / "gateway.key")):
             assert private not in text, f"{place} holds the private key"
 

@@ -24,7 +24,11 @@ def refuses(gateway: Gateway, code: int, *words: str) -> None:
 def test_a_second_gateway_on_the_same_spool_is_told_to_try_again(gateway, directory, upstream):
     gateway.start()
     second = Gateway(directory / "second", {"main": upstream.address}, [route("all")])
-    second.config["audit"] |= {"key": {"file": str(gateway.directory / "gateway.key")}, "spool": {"path": str(gateway.spool)}, "store": {"directory": str(gateway.store)}}
+    second.config["audit"] |= {
+        "key": {"file": str(gateway.directory / "gateway.key")},
+        "spool": {"path": str(gateway.spool)},
+        "store": {"directory": str(gateway.store)},
+    }
     refuses(second, 75, str(gateway.spool))
     assert gateway.ask("/first/lives").status == 200
     gateway.stop()
@@ -65,7 +69,9 @@ def test_another_key_of_the_same_name_is_broken_evidence(gateway):
 def test_a_key_that_others_can_read_is_refused_or_warned_of(gateway):
     (gateway.directory / "gateway.key").chmod(0o644)
     gateway.launch()
-    wait_until(lambda: "gateway.key" in gateway.log_text() or gateway.process.poll() is not None, "a word about the key's mode")
+    wait_until(
+        lambda: "gateway.key" in gateway.log_text() or gateway.process.poll() is not None, "a word about the key's mode"
+    )
     assert "gateway.key" in gateway.log_text()
 
 
@@ -105,7 +111,17 @@ def test_a_split_log_is_refused_and_both_roots_are_named(gateway, directory):
         (b"version: 1\nredact: {}\n", ["unknown key `redact`"]),
         (b"version: 1\naudit: {log: 'UPPER CASE'}\n", ["UPPER CASE"]),
     ],
-    ids=["empty", "binary", "duplicate key", "misspelt key", "cyclic", "another version", "deep", "a key of a later version", "a bad log name"],
+    ids=[
+        "empty",
+        "binary",
+        "duplicate key",
+        "misspelt key",
+        "cyclic",
+        "another version",
+        "deep",
+        "a key of a later version",
+        "a bad log name",
+    ],
 )
 def test_a_configuration_that_cannot_be_meant_is_explained(gateway, text, words):
     gateway.config_file.write_bytes(text)

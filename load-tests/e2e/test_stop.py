@@ -23,7 +23,9 @@ def test_sigterm_with_64_requests_in_flight_answers_records_and_seals_them_all(g
     gateway.wait(0)
     assert Counter(response.status for response in responses) == {200: IN_FLIGHT}
     records = gateway.audited().records
-    recorded = Counter(record["request_id"] for record in records if record["kind"] == "completed" and record["end"] == "ok")
+    recorded = Counter(
+        record["request_id"] for record in records if record["kind"] == "completed" and record["end"] == "ok"
+    )
     assert recorded == Counter(response.get("x-request-id") for response in responses)
     assert records[-1]["event"] == "stop" or records[-2]["event"] == "stop", records[-2:]
     gateway.verify().expect(0)
@@ -49,7 +51,9 @@ def test_readiness_ends_before_the_listener_does(gateway, upstream):
     wait_until(lambda: gateway.admin("/readyz").status == 503, "not ready any more")
     assert gateway.ask("/still/served").status == 200
     gateway.wait(0)
-    assert [record["request"]["path"] for record in gateway.audited().records if "request" in record] == ["/still/served"]
+    assert [record["request"]["path"] for record in gateway.audited().records if "request" in record] == [
+        "/still/served"
+    ]
 
 
 def test_a_request_that_outlives_the_shutdown_timeout_is_recorded_as_cut(gateway, upstream):

@@ -67,7 +67,12 @@ def keep_curling(port: int, directory, exchanges: list[Exchange]) -> None:
         requests: list[tuple[str, bytes | None]] = []
         for place in range(10):
             end = f"c{batch}-{place}"
-            requests += [(f"/up/g{end}", None), (f"/up/p{end}", b"x" * 1000), (f"/void/v{end}", None), (f"/../r{end}", None)]
+            requests += [
+                (f"/up/g{end}", None),
+                (f"/up/p{end}", b"x" * 1000),
+                (f"/void/v{end}", None),
+                (f"/../r{end}", None),
+            ]
         requests.append((f"/up/l{batch}", b"x" * (BODY_LIMIT + 1)))
         exchanges += curl(port, directory, requests)
 
@@ -95,14 +100,22 @@ def test_every_request_sent_is_on_the_log_exactly_once(run):
 def test_every_answer_got_is_on_the_log_with_its_id_and_status(run):
     aborted = {exchange.tag for exchange in run.sent if exchange.target.startswith("/aborted/")}
     got = Counter(run.answered)
-    recorded = Counter((record["request_id"], record["response"]["status"]) for record in of_requests(run) if tag_of(record) not in aborted)
+    recorded = Counter(
+        (record["request_id"], record["response"]["status"])
+        for record in of_requests(run)
+        if tag_of(record) not in aborted
+    )
     assert recorded == got, difference(got, recorded)
     assert {200, 400, 404, 413, 502, 503} <= {status for _, status in got}
 
 
 def test_every_request_that_reached_the_upstream_is_on_the_log_and_no_other(run):
     seen = Counter(run.upstream)
-    recorded = Counter((tag_of(record), record["request_id"]) for record in of_requests(run) if record.get("upstream") and record["route"] != "down")
+    recorded = Counter(
+        (tag_of(record), record["request_id"])
+        for record in of_requests(run)
+        if record.get("upstream") and record["route"] != "down"
+    )
     # A body beyond the limit may be noticed before or after its head went on.
     late = {tag_of(record) for record in of_requests(run) if record.get("response", {}).get("status") == 413}
     for counter in (seen, recorded):
@@ -120,7 +133,11 @@ def test_requests_without_an_upstream_are_on_the_log_without_one(run):
 
 def test_clients_that_left_within_a_head_are_on_the_log(run):
     left = Counter(run.half_heads)
-    recorded = Counter(record["source"]["port"] for record in run.records if record["kind"] == "rejected" and record["reason"] == "closed_in_header")
+    recorded = Counter(
+        record["source"]["port"]
+        for record in run.records
+        if record["kind"] == "rejected" and record["reason"] == "closed_in_header"
+    )
     assert recorded == left, difference(left, recorded)
 
 

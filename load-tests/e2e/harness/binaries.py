@@ -39,10 +39,23 @@ class Outcome:
         return self
 
 
-def run(program: Path | str, *arguments: object, cwd: Path | None = None, stdin: str = "", environment: dict[str, str] | None = None) -> Outcome:
+def run(
+    program: Path | str,
+    *arguments: object,
+    cwd: Path | None = None,
+    stdin: str = "",
+    environment: dict[str, str] | None = None,
+) -> Outcome:
     words = [str(program), *map(str, arguments)]
     done = subprocess.run(
-        words, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=os.environ | (environment or {})
+        words,
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+        env=os.environ | (environment or {}),
     )
     return Outcome(" ".join(words), done.returncode, done.stdout, done.stderr)
 

@@ -31,7 +31,13 @@ def route(name: str, upstream: str = "main", **more) -> dict:
 class Gateway:
     """`sealgate run` in a directory of its own. `tune` edits the configuration before it is written."""
 
-    def __init__(self, directory: Path, upstreams: dict[str, str], routes: Iterable[dict], tune: Callable[[dict], None] = lambda config: None):
+    def __init__(
+        self,
+        directory: Path,
+        upstreams: dict[str, str],
+        routes: Iterable[dict],
+        tune: Callable[[dict], None] = lambda config: None,
+    ):
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.port, self.admin_port, self.metrics_port = free_port(), free_port(), free_port()
@@ -77,7 +83,9 @@ class Gateway:
         """Starts the process without waiting for it to serve."""
         self.write_config()
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([binary("sealgate"), "run", "-c", self.config_file], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [binary("sealgate"), "run", "-c", self.config_file], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         return self.process
 
     def start(self) -> "Gateway":
@@ -98,7 +106,9 @@ class Gateway:
         self.wait(code, timeout)
 
     def wait(self, code: int, timeout: float = 30) -> None:
-        assert self.process.wait(timeout) == code, f"exit {self.process.returncode}, expected {code}:\n{self.log_text()}"
+        assert self.process.wait(timeout) == code, (
+            f"exit {self.process.returncode}, expected {code}:\n{self.log_text()}"
+        )
 
     def kill(self) -> None:
         """kill -9, which no process can answer."""
@@ -109,7 +119,14 @@ class Gateway:
     def log_text(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
-    def ask(self, target: str, method: str = "GET", fields: dict[str, str] | None = None, body: bytes | None = None, host: str = "api.test") -> Message:
+    def ask(
+        self,
+        target: str,
+        method: str = "GET",
+        fields: dict[str, str] | None = None,
+        body: bytes | None = None,
+        host: str = "api.test",
+    ) -> Message:
         return ask(self.port, target, method, fields, body, host)
 
     def connect(self) -> Client:

@@ -54,12 +54,31 @@ class Wrk:
     @classmethod
     def run(cls, port: int, directory: Path, seconds: int, paths: list[str], connections: int = 16) -> "Wrk":
         directory.mkdir()
-        command = [tool("wrk"), "-t2", f"-c{connections}", f"-d{seconds + SETTLE}s", "-s", SCRIPT, f"http://{LOOPBACK}:{port}"]
-        done = subprocess.run([*command, "--", directory, str(seconds), *paths], capture_output=True, text=True, timeout=seconds + 60, check=False)
+        command = [
+            tool("wrk"),
+            "-t2",
+            f"-c{connections}",
+            f"-d{seconds + SETTLE}s",
+            "-s",
+            SCRIPT,
+            f"http://{LOOPBACK}:{port}",
+        ]
+        done = subprocess.run(
+            [*command, "--", directory, str(seconds), *paths],
+            capture_output=True,
+            text=True,
+            timeout=seconds + 60,
+            check=False,
+        )
         assert done.returncode == 0 and "Socket errors" not in done.stdout, f"wrk failed:\n{done.stdout}\n{done.stderr}"
         sent = [line for file in directory.glob("*.sent") for line in file.read_text().splitlines()]
         got = [line.split(" ") for file in directory.glob("*.got") for line in file.read_text().splitlines()]
-        counts = Counter({int(status): int(count) for status, count in re.findall(r"^answered (\d+) (\d+)$", done.stdout, re.MULTILINE)})
+        counts = Counter(
+            {
+                int(status): int(count)
+                for status, count in re.findall(r"^answered (\d+) (\d+)$", done.stdout, re.MULTILINE)
+            }
+        )
         return cls(sent, [(request_id, int(status)) for request_id, status in got], counts)
 
 
@@ -94,7 +113,14 @@ class Aborter:
 
     def run(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        deeds = itertools.cycle([self.leave_before_the_answer, self.leave_within_the_answer, self.leave_within_the_upload, self.leave_within_the_head])
+        deeds = itertools.cycle(
+            [
+                self.leave_before_the_answer,
+                self.leave_within_the_answer,
+                self.leave_within_the_upload,
+                self.leave_within_the_head,
+            ]
+        )
         for way in itertools.cycle([Client.close, Client.reset]):
             if time.monotonic() > deadline:
                 return

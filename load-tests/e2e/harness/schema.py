@@ -14,7 +14,9 @@ class RecordSchema:
         Draft202012Validator.check_schema(schema)
         self.schema = schema
         self._validator = Draft202012Validator(schema)
-        self._variants = [(variant, Draft202012Validator(variant | {"$defs": schema.get("$defs", {})})) for variant in schema["oneOf"]]
+        self._variants = [
+            (variant, Draft202012Validator(variant | {"$defs": schema.get("$defs", {})})) for variant in schema["oneOf"]
+        ]
 
     def flaws(self, record: dict) -> list[str]:
         return [error.message for error in self._validator.iter_errors(record)]
@@ -22,7 +24,11 @@ class RecordSchema:
     def variant(self, record: dict) -> dict:
         """The one kind that the record is of."""
         (found,) = [variant for variant, validator in self._variants if validator.is_valid(record)]
-        return found
+        return self._resolved(found)
+
+    def fields(self, record: dict) -> set[str]:
+        """All that a record of this kind may have."""
+        return set(self.variant(record)["properties"])
 
     def broken(self, record: dict) -> Iterator[tuple[str, dict]]:
         """Copies of a valid record, each without one required field or with one field more."""
@@ -33,7 +39,7 @@ class RecordSchema:
             yield f"{place} with one field more", edited(record, path, lambda part: part.update(unheard_of=1))
 
     def _objects(self, schema: dict, value: Any, path: Path) -> Iterator[tuple[Path, dict]]:
-        """Every object in `value` that has fixed fields, with its schema. Maps by name (headers, cut values) have none."""
+        """Every object in `value` that has fixed fields, with its schema; maps by name (headers) have none."""
         schema = self._resolved(schema)
         if isinstance(value, dict):
             fields = schema.get("properties")

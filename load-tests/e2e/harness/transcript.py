@@ -28,7 +28,12 @@ MASKS = [
     (re.compile(r"\b\d\d:\d\d:\d\d(\.\d+)?\b"), "<time>"),
     (re.compile(r"\b\d+(\.\d+)?(ns|µs|us|ms|s|m|h|d)\b( ago)?"), "<duration>"),
     (re.compile(r"_us\":\d+"), '_us":<n>'),
-    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]*…"), "<id>"),
+    (
+        re.compile(
+            r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]*…"
+        ),
+        "<id>",
+    ),
     (re.compile(r"\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+"), "<key>"),
     (re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{8,63}…|\b[0-9a-f]{4,}…|\b(?=[0-9a-f]*\d)[0-9a-f]{8}\b"), "<hash>"),
     (re.compile(r"(127\.0\.0\.1|localhost):[3-6]\d{4}\b"), r"\1:<port>"),
@@ -103,7 +108,7 @@ class Terminal:
             self.printed.append(line)
 
     def type(self, step: Step) -> str:
-        """Types a command and gives what it printed: up to its end, or for a server up to what it is expected to say."""
+        """Types a command and gives what it printed, up to its end; of a server, up to what it is expected to say."""
         begin = len(self.printed)
         self.shell.stdin.write(f"{step.command}\necho {END}\n")
         self.shell.stdin.flush()

@@ -93,7 +93,11 @@ class Upstream:
             case ["bytes", size, *_]:
                 stream.sendall(reply(200, echo, b"x" * int(size), method))
             case ["chunked", count, *_]:
-                stream.sendall(f"HTTP/1.1 200 OK\r\n{echo}Transfer-Encoding: chunked\r\n\r\n".encode() + b"5\r\nhello\r\n" * int(count) + b"0\r\n\r\n")
+                stream.sendall(
+                    f"HTTP/1.1 200 OK\r\n{echo}Transfer-Encoding: chunked\r\n\r\n".encode()
+                    + b"5\r\nhello\r\n" * int(count)
+                    + b"0\r\n\r\n"
+                )
             case ["cut", *_]:
                 stream.sendall(f"HTTP/1.1 200 OK\r\n{echo}Content-Length: 100\r\n\r\nhalf".encode())
                 return False

@@ -127,7 +127,14 @@ class Client:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def ask(self, target: str, method: str = "GET", fields: dict[str, str] | None = None, body: bytes | None = None, host: str = "api.test") -> Message:
+    def ask(
+        self,
+        target: str,
+        method: str = "GET",
+        fields: dict[str, str] | None = None,
+        body: bytes | None = None,
+        host: str = "api.test",
+    ) -> Message:
         """Sends one request and reads its response."""
         self.send(request_bytes(target, method, fields, body, host))
         return self.reader.response(method)
@@ -144,14 +151,32 @@ class Client:
         self.socket.close()
 
 
-def request_bytes(target: str, method: str = "GET", fields: dict[str, str] | None = None, body: bytes | None = None, host: str = "api.test") -> bytes:
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in (fields or {}).items())]
+def request_bytes(
+    target: str,
+    method: str = "GET",
+    fields: dict[str, str] | None = None,
+    body: bytes | None = None,
+    host: str = "api.test",
+) -> bytes:
+    lines = [
+        f"{method} {target} HTTP/1.1",
+        f"Host: {host}",
+        *(f"{name}: {value}" for name, value in (fields or {}).items()),
+    ]
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + (body or b"")
 
 
-def ask(port: int, target: str, method: str = "GET", fields: dict[str, str] | None = None, body: bytes | None = None, host: str = "api.test", source: str = LOOPBACK) -> Message:
+def ask(
+    port: int,
+    target: str,
+    method: str = "GET",
+    fields: dict[str, str] | None = None,
+    body: bytes | None = None,
+    host: str = "api.test",
+    source: str = LOOPBACK,
+) -> Message:
     """One request on a connection of its own."""
     with Client(port, source) as client:
         return client.ask(target, method, fields, body, host)

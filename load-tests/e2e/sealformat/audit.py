@@ -63,14 +63,22 @@ def audit_log(store: Path, verifier: Verifier) -> LogReport:
         check_records(place, segment, tree.end)
         first = json.loads(segment.lines[0])
         expect((first["kind"], first.get("event")) == ("lifecycle", "segment"), f"{place} begins with {first}")
-        expect((first["log"], first["segment"]) == (name, number), f"{place} says it is {first['log']} {first['segment']}")
+        expect(
+            (first["log"], first["segment"]) == (name, number), f"{place} says it is {first['log']} {first['segment']}"
+        )
         expect(first["prev_sha256"] == previous, f"{place} names {first['prev_sha256']} before it, there is {previous}")
         expect(first["ts"] >= oldest, f"{place} begins at {first['ts']}, before {oldest}")
-        expect(found[0].parent.name == f"date={first['ts'][:10]}", f"{place} of {first['ts']} lies in {found[0].parent.name}")
+        expect(
+            found[0].parent.name == f"date={first['ts'][:10]}",
+            f"{place} of {first['ts']} lies in {found[0].parent.name}",
+        )
         index, tree = derive_index(segment.frames, tree)
         expect(index == segment.index, f"{place}: index\n{segment.index.decode()}\nexpected\n{index.decode()}")
         signed = home / "checkpoints" / f"{number:010}"
-        expect(Checkpoint.open(signed.read_bytes(), verifier) == Checkpoint(name, tree.end, tree.root()), f"{place}: other root signed")
+        expect(
+            Checkpoint.open(signed.read_bytes(), verifier) == Checkpoint(name, tree.end, tree.root()),
+            f"{place}: other root signed",
+        )
         previous, oldest = hashlib.sha256(data).hexdigest(), first["ts"]
         accounted |= {found[0], signed}
         report.segments.append(segment)
@@ -90,7 +98,10 @@ def check_records(place: str, segment: Segment, first_seq: int) -> None:
         expect(prefix is not None and int(prefix[1]) == seq, f"{place}: seq {seq} expected, found {line[:120]!r}")
         expect(len(line) <= RECORD_LIMIT, f"{place}: seq {seq} has {len(line)} bytes")
         record = json.loads(line)
-        expect(json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() == line, f"{place}: seq {seq} is not compact JSON: {line!r}")
+        expect(
+            json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() == line,
+            f"{place}: seq {seq} is not compact JSON: {line!r}",
+        )
         boots.add(record["boot"])
     expect(len(boots) == 1, f"{place} belongs to the boots {sorted(boots)}")
 
@@ -101,4 +112,7 @@ def check_stored(report: LogReport, store: Path) -> None:
         if record.get("event") == "stored":
             (path,) = (store / report.name).glob(f"segments/date=*/{record['segment']:010}.ndjson.zst")
             found = hashlib.sha256(path.read_bytes()).hexdigest()
-            expect(found == record["sha256"], f"{report.name}: seq {record['seq']} says segment {record['segment']} has {record['sha256']}, it has {found}")
+            expect(
+                found == record["sha256"],
+                f"{report.name} segment {record['segment']}: a record says {record['sha256']}, the file has {found}",
+            )

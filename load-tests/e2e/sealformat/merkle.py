@@ -44,7 +44,9 @@ class CompactRange:
     def __init__(self, begin: int = 0, hashes: Sequence[bytes] = (), end: int | None = None):
         self.begin = begin
         self.end = begin if end is None else end
-        self._parts = [(first, size, digest) for (first, size), digest in zip(subtrees(begin, self.end), hashes, strict=True)]
+        self._parts = [
+            (first, size, digest) for (first, size), digest in zip(subtrees(begin, self.end), hashes, strict=True)
+        ]
 
     def append(self, leaf: bytes) -> None:
         self._push(self.end, 1, leaf)

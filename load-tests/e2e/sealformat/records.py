@@ -18,7 +18,16 @@ def source(ip: str = "127.0.0.1", port: int = 40000) -> dict:
     return {"ip": ip, "port": port}
 
 
-def completed(path: str = "/orders/1", *, status: int = 200, method: str = "GET", route: str = "orders", request_id: str | None = None, ip: str = "127.0.0.1", **more) -> dict:
+def completed(
+    path: str = "/orders/1",
+    *,
+    status: int = 200,
+    method: str = "GET",
+    route: str = "orders",
+    request_id: str | None = None,
+    ip: str = "127.0.0.1",
+    **more,
+) -> dict:
     return {
         "kind": "completed",
         "request_id": request_id or uuid7(),
@@ -26,7 +35,14 @@ def completed(path: str = "/orders/1", *, status: int = 200, method: str = "GET"
         "source": source(ip),
         "request": {"method": method, "scheme": "http", "host": "api.test", "path": path, "http": "1.1", "bytes": 0},
         "route": route,
-        "upstream": {"name": "orders", "addr": "127.0.0.1:9", "attempts": 1, "reused": False, "connect_us": 7, "ttfb_us": 812},
+        "upstream": {
+            "name": "orders",
+            "addr": "127.0.0.1:9",
+            "attempts": 1,
+            "reused": False,
+            "connect_us": 7,
+            "ttfb_us": 812,
+        },
         "response": {"status": status, "bytes": 12},
         "end": "ok",
         "duration_us": 1034,
@@ -35,7 +51,15 @@ def completed(path: str = "/orders/1", *, status: int = 200, method: str = "GET"
 
 
 def rejected(reason: str = "bad_request") -> dict:
-    return {"kind": "rejected", "listener": "edge", "reason": reason, "source": source(), "bytes": 17, "response": {"status": 400, "bytes": 0}, "duration_us": 98}
+    return {
+        "kind": "rejected",
+        "listener": "edge",
+        "reason": reason,
+        "source": source(),
+        "bytes": 17,
+        "response": {"status": 400, "bytes": 0},
+        "duration_us": 98,
+    }
 
 
 def gap(lost: int | None, reason: str, begin: str, end: str) -> dict:
@@ -47,7 +71,14 @@ def clock() -> dict:
 
 
 def start(key_id: str, *, unclean: bool = False, last_durable_seq: int | None = None) -> dict:
-    record = {"kind": "lifecycle", "event": "start", "version": "0.1.0", "config": CONFIG, "key_id": key_id, "unclean": unclean}
+    record = {
+        "kind": "lifecycle",
+        "event": "start",
+        "version": "0.1.0",
+        "config": CONFIG,
+        "key_id": key_id,
+        "unclean": unclean,
+    }
     if last_durable_seq is not None:
         record["last_durable_seq"] = last_durable_seq
     return record | {"heartbeat_interval_ms": 300_000, "clock": clock()}

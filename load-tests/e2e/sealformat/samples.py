@@ -7,9 +7,24 @@ from .writer import LogWriter, timestamp
 def ordinary_log(name: str = "audit.test/gw-1", requests: int = 3) -> LogWriter:
     """Three segments of one boot, with a start, a stop, and `stored` records that name the files."""
     writer = LogWriter(name)
-    writer.segment([start(writer.signer.verifier.id.hex()), *(completed(f"/orders/{n}") for n in range(requests))], lines_per_frame=2)
-    writer.segment([stored(0, writer.last_sha256), *(completed(f"/users/{n}", status=404, route="users") for n in range(requests))], lines_per_frame=3)
-    writer.segment([stored(1, writer.last_sha256), *(completed(f"/payments/{n}", method="POST") for n in range(requests)), stop(3 * requests)])
+    writer.segment(
+        [start(writer.signer.verifier.id.hex()), *(completed(f"/orders/{n}") for n in range(requests))],
+        lines_per_frame=2,
+    )
+    writer.segment(
+        [
+            stored(0, writer.last_sha256),
+            *(completed(f"/users/{n}", status=404, route="users") for n in range(requests)),
+        ],
+        lines_per_frame=3,
+    )
+    writer.segment(
+        [
+            stored(1, writer.last_sha256),
+            *(completed(f"/payments/{n}", method="POST") for n in range(requests)),
+            stop(3 * requests),
+        ]
+    )
     return writer
 
 
@@ -21,7 +36,15 @@ def unclean_log(name: str = "audit.test/gw-1") -> LogWriter:
     crashed, last = timestamp(writer.now), writer.tree.end - 1
     writer.boot = "00000002"
     again = start(key_id, unclean=True, last_durable_seq=last)
-    writer.segment([again, gap(None, "crash", crashed, timestamp(writer.now)), stored(0, writer.last_sha256), completed("/orders/3"), stop(1)])
+    writer.segment(
+        [
+            again,
+            gap(None, "crash", crashed, timestamp(writer.now)),
+            stored(0, writer.last_sha256),
+            completed("/orders/3"),
+            stop(1),
+        ]
+    )
     return writer
 
 
@@ -30,7 +53,12 @@ def lossy_log(name: str = "audit.test/gw-1") -> LogWriter:
     writer = LogWriter(name)
     begin = timestamp(writer.now)
     records = [start(writer.signer.verifier.id.hex()), completed("/orders/1"), rejected(), heartbeat(2)]
-    records += [gap(17, "ring_full", begin, timestamp(writer.now)), completed("/orders/2"), heartbeat(3, lost=17), stop(3, lost=17)]
+    records += [
+        gap(17, "ring_full", begin, timestamp(writer.now)),
+        completed("/orders/2"),
+        heartbeat(3, lost=17),
+        stop(3, lost=17),
+    ]
     writer.segment(records)
     return writer
 
@@ -40,7 +68,10 @@ def unicode_log(name: str = "audit.test/gw-1") -> LogWriter:
     writer = LogWriter(name)
     paths = ["/größe", "/\u2028\u2029", "/\x7f\x1f\x01", '/"\\', "/😀", "/\b\f\n\r\t", "/\ufeff", "/ "]
     actors = [{"id": f"åse-{place}@example.org", "scheme": "jwt"} for place in range(len(paths))]
-    requests = [completed(path, route=f"r{place}", actor=actor) for place, (path, actor) in enumerate(zip(paths, actors, strict=True))]
+    requests = [
+        completed(path, route=f"r{place}", actor=actor)
+        for place, (path, actor) in enumerate(zip(paths, actors, strict=True))
+    ]
     writer.segment([start(writer.signer.verifier.id.hex()), *requests, stop(len(requests))], lines_per_frame=1)
     return writer
 

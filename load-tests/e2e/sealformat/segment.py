@@ -98,7 +98,9 @@ def index_frame(index: bytes) -> bytes:
     return SKIPPABLE_MAGIC + len(body).to_bytes(4, "little") + body
 
 
-def make_frames(lines: Iterable[bytes], lines_per_frame: int | None = None, compressor: Callable[[bytes], bytes] = compress) -> list[Frame]:
+def make_frames(
+    lines: Iterable[bytes], lines_per_frame: int | None = None, compressor: Callable[[bytes], bytes] = compress
+) -> list[Frame]:
     """Cuts lines into frames: of so many lines, or of about a mebibyte."""
     frames, offset = [], 0
     for group in cut(lines, lines_per_frame):

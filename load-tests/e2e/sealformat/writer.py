@@ -51,7 +51,13 @@ class LogWriter:
 
     def segment(self, records: Sequence[dict], lines_per_frame: int | None = None) -> WrittenSegment:
         """Seals one segment: its own first record, then these."""
-        opening = {"kind": "lifecycle", "event": "segment", "log": self.name, "segment": len(self.segments), "prev_sha256": self.last_sha256}
+        opening = {
+            "kind": "lifecycle",
+            "event": "segment",
+            "log": self.name,
+            "segment": len(self.segments),
+            "prev_sha256": self.last_sha256,
+        }
         lines = [self._line(record, self.tree.end + place) for place, record in enumerate([opening, *records])]
         return self.seal(make_frames(lines, lines_per_frame, self.compressor))
 
@@ -80,7 +86,13 @@ class LogWriter:
 
     def _line(self, record: dict, seq: int) -> bytes:
         self.now += self.step
-        prefix = {"seq": seq, "v": 1, "kind": record["kind"], "ts": record.get("ts", timestamp(self.now)), "boot": record.get("boot", self.boot)}
+        prefix = {
+            "seq": seq,
+            "v": 1,
+            "kind": record["kind"],
+            "ts": record.get("ts", timestamp(self.now)),
+            "boot": record.get("boot", self.boot),
+        }
         if "request_id" in record:
             prefix["request_id"] = record["request_id"]
         return compact_json(prefix | record)
