@@ -125,7 +125,7 @@ def cut(lines: Iterable[bytes], lines_per_frame: int | None) -> Iterable[list[by
 
 def derive_index(frames: Sequence[Frame], before: CompactRange) -> tuple[bytes, CompactRange]:
     """J as a pure function of the records and of the tree before; and the tree after."""
-    records = [[json.loads(line) for line in frame.lines] for frame in frames]
+    records = [[json.loads(line.decode(errors="replace")) for line in frame.lines] for frame in frames]
     flat = [record for group in records for record in group]
     own = CompactRange(before.end)
     for frame in frames:
