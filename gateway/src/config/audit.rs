@@ -176,7 +176,7 @@ impl Read for Audit {
     const EXPECTED: &'static str = "a mapping (`log`, `key`, `spool`, `store`, …)";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut audit = walk.mapping(node, path)?;
+        let mut audit = walk.mapping(node, path, Self::EXPECTED)?;
         let log = audit.required("log");
         let key: Option<Key> = audit.required("key");
         let create_log = audit.or("create_log", false);
@@ -278,7 +278,7 @@ impl Read for Key {
     const EXPECTED: &'static str = "a mapping with `file`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut key = walk.mapping(node, path)?;
+        let mut key = walk.mapping(node, path, Self::EXPECTED)?;
         let file = key.required("file");
         let create = key.or("create", false);
         key.finish();
@@ -296,7 +296,7 @@ impl Read for Ring {
     const EXPECTED: &'static str = "a mapping with `slots`, `max_bytes`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut ring = walk.mapping(node, path)?;
+        let mut ring = walk.mapping(node, path, Self::EXPECTED)?;
         let default = Ring::default();
         let read = Ring {
             slots: ring.within("slots", default.slots, 16..=4_194_304),
@@ -311,7 +311,7 @@ impl Read for Spool {
     const EXPECTED: &'static str = "a mapping with `path`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut spool = walk.mapping(node, path)?;
+        let mut spool = walk.mapping(node, path, Self::EXPECTED)?;
         let directory = spool.required("path");
         let max_bytes = spool.within(
             "max_bytes",
@@ -329,7 +329,7 @@ impl Read for Segment {
     const EXPECTED: &'static str = "a mapping with `max_bytes`, `max_age`, `compression_level`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut segment = walk.mapping(node, path)?;
+        let mut segment = walk.mapping(node, path, Self::EXPECTED)?;
         let default = Segment::default();
         let read = Segment {
             max_bytes: segment.within("max_bytes", default.max_bytes, ByteSize::kib(64)..=ByteSize::gib(1)),
@@ -349,7 +349,7 @@ impl Read for Store {
     const EXPECTED: &'static str = "a mapping with `directory`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut store = walk.mapping(node, path)?;
+        let mut store = walk.mapping(node, path, Self::EXPECTED)?;
         let directory = store.required("directory");
         store.finish();
         Some(Store { directory: directory? })

@@ -114,7 +114,7 @@ impl Read for Listener {
     const EXPECTED: &'static str = "a listener (`name`, `address`, …)";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut listener = walk.mapping(node, path)?;
+        let mut listener = walk.mapping(node, path, Self::EXPECTED)?;
         let name = listener.required("name");
         let address = listener.required("address");
         let client_address = listener.or("client_address", ClientAddress::default());
@@ -129,7 +129,7 @@ impl Read for ClientAddress {
     const EXPECTED: &'static str = "a mapping with `from` and `trusted`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut client = walk.mapping(node, path)?;
+        let mut client = walk.mapping(node, path, Self::EXPECTED)?;
         let from = client.or("from", ClientAddressFrom::default());
         let trusted: Option<Vec<IpNet>> = client.optional("trusted");
         match from {
@@ -165,7 +165,7 @@ impl Read for ListenerTimeouts {
     const EXPECTED: &'static str = "a mapping with `header`, `body_idle`, `write_idle`, `keepalive_idle`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut timeouts = walk.mapping(node, path)?;
+        let mut timeouts = walk.mapping(node, path, Self::EXPECTED)?;
         let default = ListenerTimeouts::default();
         let read = ListenerTimeouts {
             header: timeouts.positive("header", default.header),
@@ -183,7 +183,7 @@ impl Read for Limits {
         "a mapping with `header_bytes`, `body_bytes`, `connections`, `connections_per_address`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut limits = walk.mapping(node, path)?;
+        let mut limits = walk.mapping(node, path, Self::EXPECTED)?;
         let default = Limits::default();
         let header = ByteSize::kib(1)..=ByteSize::mib(1);
         let read = Limits {

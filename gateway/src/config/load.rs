@@ -1,6 +1,7 @@
 //! From files to a [`Config`]: read, parse, merge, read the values, check them against one another.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -10,7 +11,7 @@ use super::node::{self, Content, Entry, Node};
 use super::source::{self, SourceFile};
 use super::value::Name;
 use super::variable::Variables;
-use super::walk::{Mapping, Read, Seen, Slots, Walk, join};
+use super::walk::{Read, Seen, Slots, Walk, join};
 use super::{Admin, Audit, Config, Listener, Loaded, Metrics, Route, Shutdown, Upstream, check};
 
 impl Config {
@@ -160,7 +161,7 @@ fn read_root(node: &Node, walk: &mut Walk<'_>) -> Option<Complete> {
         walk.refuse_document(node.place);
         return None;
     };
-    let mut root = walk.mapping(node, "")?;
+    let mut root = walk.mapping(node, "", "a mapping")?;
     if root.required("version").is_some_and(|version: u32| version != 1) {
         root.bad_value("version", "expected 1, the only version there is");
     }
@@ -218,16 +219,19 @@ impl Read for Upstreams {
     }
 }
 
+/// What `admin` and `metrics` are.
+const ADDRESS: &str = "a mapping with `address`";
+
 /// Reads a mapping whose only key is `address`.
-fn read_address(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<std::net::SocketAddr> {
-    let mut mapping: Mapping<'_, '_, '_> = walk.mapping(node, path)?;
+fn read_address(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<SocketAddr> {
+    let mut mapping = walk.mapping(node, path, ADDRESS)?;
     let address = mapping.required("address");
     mapping.finish();
     address
 }
 
 impl Read for Admin {
-    const EXPECTED: &'static str = "a mapping with `address`";
+    const EXPECTED: &'static str = ADDRESS;
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
         read_address(node, path, walk).map(|address| Admin { address })
@@ -235,7 +239,7 @@ impl Read for Admin {
 }
 
 impl Read for Metrics {
-    const EXPECTED: &'static str = "a mapping with `address`";
+    const EXPECTED: &'static str = ADDRESS;
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
         read_address(node, path, walk).map(|address| Metrics { address })
@@ -246,7 +250,7 @@ impl Read for Shutdown {
     const EXPECTED: &'static str = "a mapping with `lameduck`, `timeout`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut shutdown = walk.mapping(node, path)?;
+        let mut shutdown = walk.mapping(node, path, Self::EXPECTED)?;
         let default = Shutdown::default();
         let read = Shutdown {
             lameduck: shutdown.or("lameduck", default.lameduck),

@@ -133,7 +133,7 @@ impl Read for Route {
     const EXPECTED: &'static str = "a route (`name`, `match`, `upstream`, `auth`, …)";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut route = walk.mapping(node, path)?;
+        let mut route = walk.mapping(node, path, Self::EXPECTED)?;
         let name = route.required("name");
         let matches: Option<Match> = route.required("match");
         let upstream = route.required("upstream");
@@ -162,7 +162,7 @@ impl Read for Match {
     const EXPECTED: &'static str = "a mapping with `hosts`, `path` or `path_prefix`, `methods`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut matches = walk.mapping(node, path)?;
+        let mut matches = walk.mapping(node, path, Self::EXPECTED)?;
         let hosts: Vec<HostName> = filled(&mut matches, "hosts");
         let hosts = hosts.into_iter().map(|HostName(host)| host).collect::<Vec<_>>();
         let exact = matches.optional("path").map(|NormalPath(path)| path);
@@ -261,7 +261,7 @@ impl Read for Rewrite {
     const EXPECTED: &'static str = "a mapping with `strip_prefix`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut rewrite = walk.mapping(node, path)?;
+        let mut rewrite = walk.mapping(node, path, Self::EXPECTED)?;
         let strip_prefix = rewrite.optional("strip_prefix").map(|NormalPath(path)| path);
         if strip_prefix.as_deref() == Some("/") {
             rewrite.bad_value("strip_prefix", "expected at least one segment: `/` takes nothing off");
@@ -293,7 +293,7 @@ impl Read for RouteAudit {
     const EXPECTED: &'static str = "a mapping with `headers`, `query`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut audit = walk.mapping(node, path)?;
+        let mut audit = walk.mapping(node, path, Self::EXPECTED)?;
         let headers: Vec<HeaderName> = audit.or("headers", Vec::new());
         let query = audit.or("query", Query::default());
         audit.distinct("headers", &headers);

@@ -74,7 +74,7 @@ impl Read for Upstream {
     const EXPECTED: &'static str = "an upstream (`endpoints`, …)";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut upstream = walk.mapping(node, path)?;
+        let mut upstream = walk.mapping(node, path, Self::EXPECTED)?;
         let endpoints = upstream.required("endpoints");
         let balance = upstream.or("balance", Balance::default());
         let timeouts = upstream.or("timeouts", UpstreamTimeouts::default());
@@ -87,7 +87,7 @@ impl Read for Endpoints {
     const EXPECTED: &'static str = "a mapping with `static`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut endpoints = walk.mapping(node, path)?;
+        let mut endpoints = walk.mapping(node, path, Self::EXPECTED)?;
         let fixed: Option<Vec<SocketAddr>> = endpoints.required("static");
         if fixed.as_ref().is_some_and(|fixed| fixed.is_empty()) && endpoints.is_empty_list("static") {
             endpoints.bad_value("static", "expected at least one address");
@@ -107,7 +107,7 @@ impl Read for Balance {
     const EXPECTED: &'static str = "a mapping with `policy`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut balance = walk.mapping(node, path)?;
+        let mut balance = walk.mapping(node, path, Self::EXPECTED)?;
         let policy = balance.or("policy", Policy::default());
         balance.finish();
         Some(Balance { policy })
@@ -124,7 +124,7 @@ impl Read for UpstreamTimeouts {
     const EXPECTED: &'static str = "a mapping with `connect`, `read_idle`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut timeouts = walk.mapping(node, path)?;
+        let mut timeouts = walk.mapping(node, path, Self::EXPECTED)?;
         let default = UpstreamTimeouts::default();
         let read = UpstreamTimeouts {
             connect: timeouts.positive("connect", default.connect),

@@ -20,6 +20,11 @@ pub(super) trait Read: Sized {
     /// What is expected, for errors: "a duration such as `20ms`".
     const EXPECTED: &'static str;
 
+    /// The same, where it depends on another type.
+    fn expected() -> String {
+        Self::EXPECTED.to_owned()
+    }
+
     /// The value of the node at `path`; `None` when errors were kept instead.
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self>;
 }
@@ -77,6 +82,10 @@ impl<T: ReadText> Read for T {
 impl<T: Read> Read for Vec<T> {
     const EXPECTED: &'static str = "a list";
 
+    fn expected() -> String {
+        format!("{}, each item {}", Self::EXPECTED, T::expected())
+    }
+
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
         let Slots(slots) = Slots::read(node, path, walk)?;
         Some(slots.into_iter().flatten().collect())
@@ -108,9 +117,13 @@ impl<T> Slots<T> {
 impl<T: Read> Read for Slots<T> {
     const EXPECTED: &'static str = "a list";
 
+    fn expected() -> String {
+        format!("{}, each item {}", Self::EXPECTED, T::expected())
+    }
+
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
         let Content::Sequence(items) = &node.content else {
-            walk.bad_value(path, format!("expected a list of {}", T::EXPECTED), None);
+            walk.bad_value(path, format!("expected {}", Self::expected()), None);
             return None;
         };
         let read = |(index, item)| walk.read(item, &format!("{path}[{index}]"));
@@ -144,7 +157,7 @@ impl<'a> Walk<'a> {
     pub(super) fn read<T: Read>(&mut self, node: &Node, path: &str) -> Option<T> {
         self.seen.insert(path.to_owned(), (node.place, node.describe()));
         if node.is_null() {
-            let rule = format!("expected {}, found nothing", T::EXPECTED);
+            let rule = format!("expected {}, found nothing", T::expected());
             self.bad_value(path, rule, None);
             return None;
         }
@@ -184,9 +197,14 @@ impl<'a> Walk<'a> {
     }
 
     /// The keys and values of a mapping.
-    pub(super) fn mapping<'w, 'n>(&'w mut self, node: &'n Node, path: &str) -> Option<Mapping<'w, 'a, 'n>> {
+    pub(super) fn mapping<'w, 'n>(
+        &'w mut self,
+        node: &'n Node,
+        path: &str,
+        expected: &str,
+    ) -> Option<Mapping<'w, 'a, 'n>> {
         let Content::Mapping(entries) = &node.content else {
-            self.bad_value(path, "expected a mapping (`key: value`)", None);
+            self.bad_value(path, format!("expected {expected}"), None);
             return None;
         };
         self.refuse_duplicates(entries, path);
@@ -341,8 +359,7 @@ impl<'n> Mapping<'_, '_, 'n> {
     /// The value of a key that must be there.
     pub(super) fn required<T: Read>(&mut self, key: &'static str) -> Option<T> {
         if !self.has(key) {
-            let rule = format!("expected {}", T::EXPECTED);
-            self.missing(key, rule);
+            self.missing(key, format!("expected {}", T::expected()));
         }
         self.optional(key)
     }
