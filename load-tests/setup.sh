@@ -38,7 +38,6 @@ as_root() {
 # apt_lists: brings the package lists once a run; a new machine has none.
 apt_lists() {
   [ -n "${lists_are_fresh:-}" ] && return
-  say "apt-get update"
   as_root apt-get update -qq || return 1
   lists_are_fresh=yes
 }
@@ -49,8 +48,14 @@ install() {
   shift
   have apt-get || fail "$why." "There is no apt-get here: please install what Debian calls: $*"
   say "$why: installing $*"
-  { apt_lists && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null; } ||
-    fail "could not install $* (root or sudo is needed, and a package mirror)." "Please run: apt-get install $*"
+  local said
+  said=$(mktemp)
+  if ! { apt_lists && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@"; } >"$said" 2>&1; then
+    cat "$said" >&2
+    rm -f "$said"
+    fail "could not install $*: root or sudo is needed, and a package mirror." "Please run: apt-get install $*"
+  fi
+  rm -f "$said"
 }
 
 # unpack WHY PACKAGE…: unpacks Debian packages under target/tools; nothing is installed or started, no root is needed.
