@@ -41,8 +41,10 @@ pub struct Explanation {
 pub enum Outcome {
     /// It goes to an upstream.
     Forwarded(Box<Forwarded>),
-    /// No route takes it: 404.
+    /// No route takes it.
     NoRoute {
+        /// The status that answers it: 405 where a route takes the path, but not the method, otherwise 404.
+        status: u16,
         /// The host that was looked up.
         host: String,
         /// The path that was looked up.
@@ -121,13 +123,7 @@ pub fn explain(
         Ok(target) => {
             let (host, path) = (target.host.to_string(), target.path.to_string());
             match router.find(target.host.name(), &path, &parsed) {
-                None => {
-                    let miss = |route| Miss {
-                        route: route_name(route),
-                        why: why_not(route, target.host.name(), &path, &parsed),
-                    };
-                    Outcome::NoRoute { routes: config.routes.iter().map(miss).collect(), host, path }
-                }
+                None => no_route(config, target.host.name(), host, path),
                 Some(route) => {
                     let sent = match &target.query {
                         Some(query) => format!("{}?{query}", route.upstream_path(&path)),
@@ -157,8 +153,18 @@ fn refused(refusal: Refusal) -> Outcome {
     Outcome::Refused { status: refusal.status(), reason: refusal.reason(), why: refusal.to_string() }
 }
 
-fn route_name(route: &config::Route) -> String {
-    route.name.to_string()
+fn no_route(config: &Config, name: &str, host: String, path: String) -> Outcome {
+    let mut status = 404;
+    let miss = |route: &config::Route| {
+        let why = why_not(route, name, &path).unwrap_or_else(|| {
+            status = 405;
+            let methods: Vec<&str> = route.matches.methods.iter().map(Method::as_str).collect();
+            format!("its methods are {}", methods.join(", "))
+        });
+        Miss { route: route.name.to_string(), why }
+    };
+    let routes = config.routes.iter().map(miss).collect();
+    Outcome::NoRoute { status, host, path, routes }
 }
 
 fn forwarded(config: &Config, route: &Route, host: String, path: String, sent: String) -> Forwarded {
@@ -199,24 +205,21 @@ fn why(route: &config::Route, host: &str) -> String {
     format!("{host}; {path}; {method}")
 }
 
-/// The first condition of a route that a request does not meet.
-fn why_not(route: &config::Route, host: &str, path: &str, method: &Method) -> String {
+/// What of a route's host or path a request does not meet.
+fn why_not(route: &config::Route, host: &str, path: &str) -> Option<String> {
     let m = &route.matches;
     if !m.hosts.is_empty() && !m.hosts.iter().any(|given| given == host) {
-        return format!("its hosts are {}", m.hosts.join(", "));
+        return Some(format!("its hosts are {}", m.hosts.join(", ")));
     }
     let below = |prefix: &str| {
         prefix == "/"
             || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     match m.path() {
-        PathMatch::Exact(exact) if exact != path => return format!("its path is {exact}"),
-        PathMatch::Prefix(prefix) if !below(prefix) => return format!("its path_prefix is {prefix}"),
-        _ => {}
+        PathMatch::Exact(exact) if exact != path => Some(format!("its path is {exact}")),
+        PathMatch::Prefix(prefix) if !below(prefix) => Some(format!("its path_prefix is {prefix}")),
+        _ => None,
     }
-    let methods: Vec<&str> = m.methods.iter().map(Method::as_str).collect();
-    debug_assert!(!m.methods.contains(method), "a route that matches in everything is found");
-    format!("its methods are {}", methods.join(", "))
 }
 
 impl Explanation {
@@ -243,8 +246,12 @@ impl fmt::Display for Explanation {
                 writeln!(f, "  durability  {}: {}", to.durability, durability(to.durability))?;
                 write!(f, "  recorded    headers: {headers}; query: {}", to.query)
             }
-            Outcome::NoRoute { host, path, routes } => {
-                writeln!(f, "  no route takes host {host}, path {path}: it is answered 404, and recorded")?;
+            Outcome::NoRoute { status, host, path, routes } => {
+                let method = if *status == 405 { format!(", method {}", self.method) } else { String::new() };
+                writeln!(
+                    f,
+                    "  no route takes host {host}, path {path}{method}: it is answered {status}, and recorded"
+                )?;
                 let lines: Vec<String> =
                     routes.iter().map(|miss| format!("  not {}: {}", miss.route, miss.why)).collect();
                 f.write_str(&lines.join("\n"))

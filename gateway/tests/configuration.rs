@@ -3,6 +3,8 @@
 //! What is wrong with each file of `configurations` is kept beside it, as users see it. After a change that is meant:
 //! `UPDATE_GOLDEN=1 cargo test -p gateway --test configuration`, and read the difference.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! The schema of the configuration says the same as its reader, and `conf/schema.json` is that schema.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 

@@ -1,0 +1,290 @@
+//! The commands of `sealgate` that do not serve: what they print, and what they exit with.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use assert_cmd::Command;
+use assert_cmd::assert::Assert;
+use audit_writer::checkpoint::{SigningKey, VerifierKey};
+use serde_json::Value;
+
+const LEAST: &str = "tests/configurations/least.yaml";
+const FULL: &str = "tests/configurations/full.yaml";
+
+fn sealgate(arguments: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("sealgate").unwrap();
+    command.args(arguments).env_remove("SEALGATE_CONFIG");
+    command
+}
+
+fn out(assert: Assert) -> String {
+    String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+}
+
+fn err(assert: Assert) -> String {
+    String::from_utf8(assert.get_output().stderr.clone()).unwrap()
+}
+
+#[test]
+fn a_good_configuration_is_ok() {
+    for path in [LEAST, FULL, "tests/configurations/directory", "../conf/quickstart.yaml"] {
+        let printed = out(sealgate(&["validate", "--no-environment", "-c", path]).assert().code(0));
+        assert!(printed.starts_with(&format!("{path}: OK: ")), "{printed}");
+    }
+}
+
+#[test]
+fn problems_are_lines_or_an_array_and_exit_with_78() {
+    let path = "tests/configurations/wrong-keys.yaml";
+    let text = err(sealgate(&["validate", "--no-environment", "-c", path]).assert().code(78).stdout(""));
+    assert_eq!(text, fs::read_to_string("tests/configurations/wrong-keys.errors").unwrap());
+
+    let json = ["validate", "--no-environment", "--format", "json", "-c", path];
+    let problems: Value = serde_json::from_str(&out(sealgate(&json).assert().code(78).stderr(""))).unwrap();
+    let problems = problems.as_array().unwrap();
+    assert_eq!(problems.len(), text.lines().count());
+    assert_eq!(
+        problems[2],
+        serde_json::json!({
+            "file": path, "line": 5, "column": 5, "problem": "unknown key", "key": "adress", "in": "listen[0]",
+            "value": "127.0.0.1:8080", "suggestion": "address",
+            "rule": "expected one of `name`, `address`, `client_address`, `timeouts`, `limits`",
+        })
+    );
+    let none = ["validate", "--no-environment", "--format", "json", "-c", LEAST];
+    assert_eq!(out(sealgate(&none).assert().code(0)), "[]\n");
+}
+
+#[test]
+fn a_configuration_is_read_from_standard_input() {
+    let text = fs::read(LEAST).unwrap();
+    sealgate(&["validate", "--no-environment", "-c", "-"]).write_stdin(text).assert().code(0);
+    let assert =
+        sealgate(&["validate", "--no-environment", "-c", "-"]).write_stdin("version: 2\n").assert().code(78);
+    assert!(err(assert).starts_with("-:1:1: missing key `audit`"));
+}
+
+#[test]
+fn a_configuration_is_found_where_it_usually_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let validate = || {
+        let mut command = sealgate(&["validate", "--no-environment"]);
+        command.current_dir(directory.path());
+        command
+    };
+    assert!(err(validate().assert().code(78)).contains("sealgate.yaml"));
+    fs::copy(LEAST, directory.path().join("sealgate.yaml")).unwrap();
+    assert!(out(validate().assert().code(0)).starts_with("sealgate.yaml: OK"));
+    let other = std::path::absolute(FULL).unwrap();
+    assert!(
+        out(validate().env("SEALGATE_CONFIG", &other).assert().code(0)).starts_with(other.to_str().unwrap())
+    );
+}
+
+/// A configuration whose files are below a directory of its own.
+fn in_directory(directory: &Path, change: (&str, &str)) -> String {
+    let path = directory.join("sealgate.yaml");
+    fs::write(&path, fs::read_to_string(LEAST).unwrap().replacen(change.0, change.1, 1)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_environment_is_looked_at_unless_told_otherwise() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let complains = |path: &str, words: &[&str]| {
+        let found = err(sealgate(&["validate", "-c", path]).assert().code(78));
+        assert!(words.iter().all(|word| found.contains(word)), "{words:?} are expected in:\n{found}");
+        sealgate(&["validate", "--no-environment", "-c", path]).assert().code(0);
+    };
+    let plain = in_directory(directory.path(), ("", ""));
+    complains(
+        &plain,
+        &["`file` in audit.key (value: data/gateway.key)", "there is no such file", "`create_log` in audit"],
+    );
+    let fresh = in_directory(
+        directory.path(),
+        (
+            "key: { file: data/gateway.key }",
+            "key: { file: data/gateway.key, create: true }\n  create_log: true",
+        ),
+    );
+    sealgate(&["validate", "-c", &fresh]).assert().code(0);
+    assert!(!data.exists(), "validating makes nothing");
+
+    let keygen = |name: &str| {
+        let _ = fs::remove_dir_all(&data);
+        sealgate(&["keygen", name, "-o", data.to_str().unwrap()]).assert().code(0);
+    };
+    keygen("audit.example.com/gw-2");
+    complains(&fresh, &["`audit.example.com/gw-1`", "`audit.example.com/gw-2`"]);
+    keygen("audit.example.com/gw-1");
+    sealgate(&["validate", "-c", &fresh]).assert().code(0);
+    let key = data.join("gateway.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    complains(&fresh, &["mode 0600", "0640"]);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&key, "PRIVATE+KEY+audit.example.com/gw-1+00000000+c2VjcmV0\n").unwrap();
+    complains(&fresh, &["expected a key"]);
+    assert!(!err(sealgate(&["validate", "-c", &fresh]).assert()).contains("c2VjcmV0"));
+    fs::write(data.join("spool"), "").unwrap();
+    complains(&fresh, &["`path` in audit.spool (value: data/spool)", "expected a directory"]);
+}
+
+#[test]
+fn explain_says_where_a_request_goes() {
+    let explain = |url: &str| out(sealgate(&["explain", "-c", FULL, "GET", url]).assert().code(0));
+    let text = explain("http://API.example.com:80/v1//x/../orders/%34%32?page=2");
+    let expected = "\
+GET http://API.example.com:80/v1//x/../orders/%34%32?page=2
+  route       orders (routes[0]): host api.example.com; the longest path_prefix, /v1/orders; its method
+  host        api.example.com
+  path        /v1/orders/42
+  upstream    orders at 127.0.0.1:19001, [::1]:19001
+  sent        GET /orders/42?page=2
+  timeout     none
+  auth        none
+  durability  buffered: by `audit.durability`; a place for its record is reserved first, a crash loses at most `sync_interval`
+  recorded    headers: user-agent, x-tenant; query: none
+";
+    assert_eq!(text, expected);
+    assert!(explain("http://any.example/status").contains("any host; path /status, exactly; any method"));
+}
+
+#[test]
+fn explain_says_why_a_request_goes_nowhere() {
+    let explain =
+        |method: &str, url: &str| out(sealgate(&["explain", "-c", FULL, method, url]).assert().code(1));
+    let text = explain("DELETE", "http://api.example.com/v1/orders");
+    let expected = "\
+DELETE http://api.example.com/v1/orders
+  no route takes host api.example.com, path /v1/orders, method DELETE: it is answered 405, and recorded
+  not orders: its methods are GET, POST
+  not status: its path is /status
+";
+    assert_eq!(text, expected);
+    assert!(
+        explain("GET", "http://other.example/v1/orders")
+            .contains("not orders: its hosts are api.example.com, [::1]")
+    );
+    assert!(
+        explain("GET", "http://api.example.com/v1/ordersX")
+            .contains("not orders: its path_prefix is /v1/orders")
+    );
+    assert!(explain("GET", "http://api.example.com/a%2fb").contains("400 (encoded_separator)"));
+    assert!(explain("CONNECT", "http://api.example.com/").contains("405 (connect)"));
+}
+
+#[test]
+fn explain_is_read_by_programs() {
+    let json = |code: i32, url: &str| -> Value {
+        let command = ["explain", "-c", FULL, "--format", "json", "GET", url];
+        serde_json::from_str(&out(sealgate(&command).assert().code(code))).unwrap()
+    };
+    let forwarded = json(0, "http://api.example.com/v1/orders");
+    assert_eq!(forwarded["outcome"], "forwarded");
+    assert_eq!(forwarded["route"], "orders");
+    assert_eq!(forwarded["sent"], "/orders");
+    assert_eq!(forwarded["endpoints"], serde_json::json!(["127.0.0.1:19001", "[::1]:19001"]));
+    let missed = json(1, "http://h/");
+    assert_eq!(
+        (&missed["outcome"], &missed["routes"][1]["why"]),
+        (&"no_route".into(), &"its path is /status".into())
+    );
+    let refused = json(1, "http://h/..");
+    assert_eq!(
+        (&refused["outcome"], &refused["status"], &refused["reason"]),
+        (&"refused".into(), &400.into(), &"above_root".into())
+    );
+}
+
+#[test]
+fn explain_refuses_what_is_no_request() {
+    for [method, url] in [
+        ["GET", "/orders"],
+        ["GET", "ftp://h/"],
+        ["GET", "http:///x"],
+        ["G T", "http://h/"],
+        ["", "http://h/"],
+    ] {
+        sealgate(&["explain", "-c", FULL, method, url]).assert().code(2);
+    }
+    sealgate(&["explain", "-c", "none.yaml", "GET", "http://h/"]).assert().code(78);
+}
+
+#[test]
+fn keygen_makes_a_key_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = directory.path().join("new/keys");
+    let keygen = || sealgate(&["keygen", "audit.example.com/gw-1", "-o", keys.to_str().unwrap()]);
+    let printed = out(keygen().assert().code(0));
+    let mode = |name: &str| fs::metadata(keys.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("gateway.key"), mode("gateway.pub")), (0o600, 0o644));
+    let private = fs::read_to_string(keys.join("gateway.key")).unwrap();
+    let public = fs::read_to_string(keys.join("gateway.pub")).unwrap();
+    assert_eq!(printed, public);
+    let key: SigningKey = private.trim_end().parse().unwrap();
+    assert_eq!(&public.trim_end().parse::<VerifierKey>().unwrap(), key.verifier_key());
+
+    assert!(err(keygen().assert().code(1)).contains("is there already"));
+    fs::remove_file(keys.join("gateway.key")).unwrap();
+    keygen().assert().code(1);
+    assert!(!keys.join("gateway.key").exists(), "no key beside another's public part");
+    assert_eq!(fs::read_to_string(keys.join("gateway.pub")).unwrap(), public);
+}
+
+#[test]
+fn keygen_refuses_a_name_that_no_log_can_have() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["", "UPPER", "a/log", "a//b", "../x"] {
+        sealgate(&["keygen", name, "-o", directory.path().to_str().unwrap()]).assert().code(2);
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_printed_for_programs_can_be_read_by_them() {
+    let schema: Value = serde_json::from_str(&out(sealgate(&["schema"]).assert().code(0))).unwrap();
+    jsonschema::validator_for(&schema).unwrap();
+    assert!(
+        out(sealgate(&["version"]).assert().code(0))
+            .starts_with(&format!("sealgate {}\nformat   1\n", env!("CARGO_PKG_VERSION")))
+    );
+    assert!(out(sealgate(&["completions", "bash"]).assert().code(0)).contains("_sealgate()"));
+}
+
+#[test]
+fn a_command_line_that_cannot_be_understood_exits_with_2() {
+    for arguments in
+        [&[][..], &["serve"], &["validate", "--fast"], &["validate", "--format", "xml"], &["keygen"]]
+    {
+        sealgate(arguments).assert().code(2);
+    }
+    sealgate(&["--help"]).assert().code(0);
+    sealgate(&["--version"]).assert().code(0);
+}
+
+#[test]
+fn every_command_says_how_it_is_used() {
+    let help = out(sealgate(&["--help"]).assert().code(0));
+    let commands =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.contains(&"validate") && commands.contains(&"explain"), "{help}");
+    for command in commands.iter().filter(|command| !["help", "schema", "version"].contains(command)) {
+        let help = out(sealgate(&[command, "--help"]).assert().code(0));
+        assert!(help.contains("Example"), "no example for {command}:\n{help}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("sealgate"));
+    let output = command.arg("schema").stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
