@@ -1,7 +1,5 @@
 """Fixtures: scratch directories, upstreams and gateways, all gone when a test ends."""
 
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from harness.files import remove
 from harness.gateway import Gateway, route
 from harness.upstream import Upstream
 
@@ -27,16 +26,6 @@ def directory(tmp_path: Path) -> Iterator[Path]:
     """A directory for one test."""
     yield tmp_path
     remove(tmp_path)
-
-
-def remove(directory: Path) -> None:
-    make_mutable(directory)
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-def make_mutable(directory: Path) -> None:
-    """Takes the immutable attribute away, as root could."""
-    subprocess.run(["chattr", "-R", "-i", str(directory)], capture_output=True, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from conftest import make_mutable
 from harness.binaries import sealgate
 from harness.conditions import wait_until
+from harness.files import make_mutable
 from harness.gateway import Gateway, route
 from harness.ports import LOOPBACK
 from sealformat.note import Signer

@@ -1,22 +1,19 @@
 """What happens to a store's files is seen: every byte, every name, every place."""
 
-import os
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from conftest import make_mutable
 from harness.binaries import sealaudit
+from harness.flips import changes_not_seen
 from sealformat import samples
 from sealformat.note import Signer
 from sealformat.segment import compact_json
 from test_forgeries import findings
 
 LOG, OTHER = "audit.test/gw-1", "audit.test/gw-2"
-MASKS = (0xFF, 0x20, 0x01)
 
 
 def segment(home: Path, number: int) -> Path:
@@ -184,38 +181,12 @@ def test_a_log_that_no_key_is_known_for_is_found(store):
 
 
 def test_every_single_byte_of_every_file_is_protected(directory):
-    """Each byte of a small log is changed in turn: all its bits, the one that letters' case hangs on, the lowest."""
+    """All bits of a byte are changed, then the one that letters' case hangs on, then the lowest."""
     writer = samples.lonely_log(segments=2)
     writer.configs.append(b"version: 1\n")
-    home = writer.write(directory / "store")
+    writer.write(directory / "store")
     keys = directory / "keys.txt"
     keys.write_text(f"{writer.signer.verifier}\n")
     sealaudit("verify", directory / "store", "--keys", keys).expect(0)
-    files = [path.relative_to(directory / "store") for path in home.rglob("*") if path.is_file()]
-    jobs = [(file, offset) for file in files for offset in range((directory / "store" / file).stat().st_size)]
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        shares = [
-            pool.submit(flip_each, directory / "store", directory / f"copy-{worker}", keys, jobs[worker::workers])
-            for worker in range(workers)
-        ]
-        unseen = [flaw for share in shares for flaw in share.result()]
-    assert not unseen, f"{len(unseen)} of {len(jobs) * len(MASKS)} changes were not reported:\n" + "\n".join(
-        unseen[:20]
-    )
-
-
-def flip_each(store: Path, copy: Path, keys: Path, jobs: list[tuple[Path, int]]) -> list[str]:
-    """Changes one byte after the other in a copy, and gives those changes that `verify` did not call by their name."""
-    shutil.copytree(store, copy)
-    make_mutable(copy)
-    unseen = []
-    for file, offset in jobs:
-        right = (copy / file).read_bytes()
-        for mask in MASKS:
-            (copy / file).write_bytes(right[:offset] + bytes([right[offset] ^ mask]) + right[offset + 1 :])
-            outcome = sealaudit("verify", copy, "--keys", keys)
-            if outcome.code not in (1, 2):
-                unseen.append(f"{file} byte {offset} ({right[offset]:#04x} ^ {mask:#04x}): exit {outcome.code}")
-        (copy / file).write_bytes(right)
-    return unseen
+    unseen = changes_not_seen(directory / "store", keys, directory / "copies", masks=(0xFF, 0x20, 0x01))
+    assert not unseen, f"{len(unseen)} changes were not reported:\n" + "\n".join(unseen[:20])
