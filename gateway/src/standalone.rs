@@ -62,6 +62,9 @@ pub enum StandaloneError {
         /// What the key says.
         found: LogName,
     },
+    /// `--data` cannot be written into a configuration.
+    #[error("--data {}: expected a path in UTF-8", .0.display())]
+    Data(PathBuf),
     /// What the command line amounts to is no configuration.
     #[error("{0}")]
     Configuration(#[from] Problems),
@@ -70,7 +73,7 @@ pub enum StandaloneError {
 impl StandaloneError {
     /// Whether it is the command line that is wrong, rather than what it was found to mean.
     pub fn is_usage(&self) -> bool {
-        matches!(self, StandaloneError::To(..) | StandaloneError::Log(_))
+        matches!(self, StandaloneError::To(..) | StandaloneError::Log(_) | StandaloneError::Data(_))
     }
 }
 
@@ -95,9 +98,10 @@ impl Standalone {
         let mut warnings = Vec::new();
         let to = resolve(&args.to, &mut warnings)?;
         let log = log_name(args)?;
-        let admin = listener(args.admin, ADMIN, "admin", &mut warnings);
-        let metrics = listener(args.metrics, METRICS, "metrics", &mut warnings);
-        let text = text(args, to, &log, admin, metrics);
+        let data = args.data.to_str().ok_or_else(|| StandaloneError::Data(args.data.clone()))?;
+        let admin = listener(args.admin, ADMIN, "admin", args.listen, &mut warnings);
+        let metrics = listener(args.metrics, METRICS, "metrics", args.listen, &mut warnings);
+        let text = text(args.listen, data, to, &log, admin, metrics);
         let config = Config::from_text("sealgate proxy", text)?;
         Ok(Standalone { config, warnings })
     }
@@ -188,34 +192,40 @@ fn listener(
     asked: Option<Switchable>,
     default: &str,
     name: &str,
+    listen: SocketAddr,
     warnings: &mut Vec<String>,
 ) -> Option<SocketAddr> {
+    let free = || match TcpListener::bind(default).and_then(|listener| listener.local_addr()) {
+        Ok(address) if address.port() == listen.port() => Err("--listen has this port".to_owned()),
+        Ok(address) => Ok(address),
+        Err(error) => Err(error.to_string()),
+    };
     match asked {
         Some(Switchable::At(address)) => Some(address),
         Some(Switchable::Off) => None,
-        None => match TcpListener::bind(default).and_then(|listener| listener.local_addr()) {
-            Ok(address) => Some(address),
-            Err(error) => {
+        None => free()
+            .inspect_err(|why| {
                 warnings.push(format!(
-                    "no {name} listener: {default}: {error}; give another address by --{name}"
+                    "no {name} listener at {default}: {why}; --{name} gives it another address"
                 ));
-                None
-            }
-        },
+            })
+            .ok(),
     }
 }
 
 /// The configuration as text: what a file would say.
 fn text(
-    args: &ProxyArgs,
+    listen: SocketAddr,
+    data: &str,
     to: SocketAddr,
     log: &LogName,
     admin: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
 ) -> String {
-    let data = |name: &str| quoted(&args.data.join(name));
+    let data = |name: &str| quoted(&format!("{}/{name}", data.trim_end_matches('/')));
+    let address = |at: SocketAddr| quoted(&at.to_string());
     let extra = |name: &str, at: Option<SocketAddr>| {
-        at.map_or_else(String::new, |at| format!("{name}: {{ address: \"{at}\" }}\n"))
+        at.map_or_else(String::new, |at| format!("{name}: {{ address: {} }}\n", address(at)))
     };
     format!(
         "\
@@ -223,13 +233,18 @@ fn text(
 version: 1
 listen:
   - name: proxy
-    address: \"{listen}\"
+    address: {listen}
     limits: {{ body_bytes: 1GiB, connections_per_address: 10000 }}
 {admin}{metrics}shutdown: {{ lameduck: 0s, timeout: 25s }}
 upstreams:
-  default: {{ endpoints: {{ static: [\"{to}\"] }} }}
+  default: {{ endpoints: {{ static: [{to}] }} }}
 routes:
-  - {{ name: default, match: {{ path_prefix: / }}, upstream: default, timeout: none, auth: none, audit: {{ headers: [user-agent] }} }}
+  - name: default
+    match: {{ path_prefix: / }}
+    upstream: default
+    timeout: none
+    auth: none
+    audit: {{ headers: [user-agent] }}
 audit:
   log: {log}
   key: {{ file: {key}, create: true }}
@@ -237,7 +252,8 @@ audit:
   spool: {{ path: {spool}, min_free: 256MiB }}
   store: {{ directory: {store} }}
 ",
-        listen = args.listen,
+        listen = address(listen),
+        to = address(to),
         admin = extra("admin", admin),
         metrics = extra("metrics", metrics),
         key = data("gateway.key"),
@@ -246,7 +262,136 @@ audit:
     )
 }
 
-/// A path in double quotes: JSON's escapes are YAML's too. A `${` in it is no variable.
-fn quoted(path: &Path) -> String {
-    serde_json::Value::from(path.display().to_string()).to_string().replace("${", "$${")
+/// A text in double quotes: JSON's escapes are YAML's too. A `${` in it is no variable.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace("${", "$${")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::keygen::keygen;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: ProxyArgs,
+    }
+
+    fn args(data: &Path, more: &[&str]) -> ProxyArgs {
+        let data = data.to_str().unwrap();
+        let typed = ["proxy", "--data", data, "--admin", "off", "--metrics", "off"];
+        Typed::parse_from(typed.iter().chain(more)).args
+    }
+
+    fn refused(more: &[&str]) -> String {
+        Standalone::new(&args(Path::new("d"), more)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn one_server_is_a_whole_configuration() {
+        let data = tempfile::tempdir().unwrap();
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = server.local_addr().unwrap();
+        let url = format!("http://localhost:{}/", to.port());
+        let made = Standalone::new(&args(data.path(), &["--to", &url])).unwrap();
+        assert_eq!(made.warnings, Vec::<String>::new());
+        assert_eq!(
+            made.config.upstreams["default"].endpoints.fixed,
+            [to],
+            "the address that answers is taken"
+        );
+        assert_eq!(made.config.audit.log.as_str(), LOG);
+        assert_eq!(made.config.audit.key.file, data.path().join("gateway.key"));
+        assert_eq!(made.config.audit.store.directory, data.path().join("store"));
+        assert!(made.config.audit.create_log && made.config.audit.key.create);
+        assert!(made.config.admin.is_none() && made.config.metrics.is_none());
+        let again = Config::from_text("again", made.config.text()).unwrap();
+        assert_eq!(again.sha256(), made.config.sha256());
+    }
+
+    #[test]
+    fn any_directory_can_hold_the_data() {
+        let parent = tempfile::tempdir().unwrap();
+        for name in
+            ["a b", "${HOME}", "$${x}", "\"quoted\" \\ 'it'", "\u{e9}\u{1f512}", "# no: comment", "trailing/"]
+        {
+            let data = parent.path().join(name);
+            let made = Standalone::new(&args(&data, &["--to", "http://127.0.0.1:1"])).unwrap();
+            assert_eq!(made.config.audit.spool.path, data.join("spool"));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_there_names_the_log() {
+        let data = tempfile::tempdir().unwrap();
+        keygen("audit.example.com/gw-7".parse().unwrap(), data.path()).unwrap();
+        let made = |more: &[&str]| {
+            Standalone::new(&args(data.path(), &[&["--to", "http://127.0.0.1:1"], more].concat()))
+        };
+        assert_eq!(made(&[]).unwrap().config.audit.log.as_str(), "audit.example.com/gw-7");
+        assert_eq!(
+            made(&["--log", "audit.example.com/gw-7"]).unwrap().config.audit.log.as_str(),
+            "audit.example.com/gw-7"
+        );
+        let other = made(&["--log", "audit.example.com/gw-8"]).unwrap_err();
+        assert!(matches!(other, StandaloneError::OtherLog { .. }) && !other.is_usage());
+        fs::write(data.path().join("gateway.key"), "no key").unwrap();
+        assert!(matches!(made(&[]), Err(StandaloneError::Key { .. })));
+    }
+
+    #[test]
+    fn what_cannot_be_forwarded_to_is_refused() {
+        for to in [
+            "localhost",
+            "127.0.0.1:80",
+            "http://",
+            "http:///",
+            "http://h/path",
+            "http://u@h",
+            "http://h?q",
+            "ftp://h",
+            "",
+        ] {
+            assert!(
+                refused(&["--to", to]).starts_with(&format!("--to {to}: expected http://HOST[:PORT]")),
+                "{to}"
+            );
+        }
+        assert!(refused(&["--to", "https://h"]).contains("not implemented in this version"));
+        assert!(
+            refused(&["--to", "http://127.0.0.1:99999"]).starts_with("--to: no address for 127.0.0.1:99999")
+        );
+        assert!(refused(&["--to", "http://127.0.0.1:1", "--log", "UPPER"]).starts_with("--log: "));
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_yet_is_a_warning() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let made = Standalone::new(&args(Path::new("d"), &["--to", &format!("http://{closed}")])).unwrap();
+        assert!(made.warnings[0].starts_with(&format!("nothing answers at {closed} yet")));
+    }
+
+    #[test]
+    fn a_default_port_that_is_taken_is_left_out_with_a_warning() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let listen = "127.0.0.1:8080".parse().unwrap();
+        let mut warnings = Vec::new();
+        assert_eq!(listener(None, &address.to_string(), "admin", listen, &mut warnings), None);
+        assert!(warnings[0].contains(&address.to_string()) && warnings[0].contains("--admin"));
+        drop(taken);
+        assert_eq!(
+            listener(None, &address.to_string(), "admin", address, &mut warnings),
+            None,
+            "it is --listen's own"
+        );
+        assert_eq!(listener(None, &address.to_string(), "admin", listen, &mut warnings), Some(address));
+        assert_eq!(
+            listener(Some(Switchable::Off), &address.to_string(), "admin", listen, &mut warnings),
+            None
+        );
+    }
 }
