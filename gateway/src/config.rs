@@ -10,6 +10,7 @@ mod environment;
 mod error;
 mod listen;
 mod load;
+mod mapping;
 mod node;
 mod read;
 mod route;
@@ -19,6 +20,7 @@ mod upstream;
 mod value;
 mod variable;
 mod walk;
+mod written;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -102,7 +104,7 @@ impl Config {
 #[schemars(deny_unknown_fields)]
 pub struct Admin {
     /// IP address and port.
-    #[schemars(with = "value::AddressText")]
+    #[schemars(with = "written::AddressText")]
     pub address: SocketAddr,
 }
 
@@ -111,7 +113,7 @@ pub struct Admin {
 #[schemars(deny_unknown_fields)]
 pub struct Metrics {
     /// IP address and port.
-    #[schemars(with = "value::AddressText")]
+    #[schemars(with = "written::AddressText")]
     pub address: SocketAddr,
 }
 

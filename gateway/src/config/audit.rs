@@ -7,10 +7,12 @@ use audit_writer::checkpoint::{LogName, LogNameError, MAX_LOG_NAME};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::mapping::Mapping;
 use super::node::Node;
 use super::read::{Choice, Choices};
-use super::value::{ByteSize, Count, DurationText, LogText, Percent, Switch};
-use super::walk::{Mapping, Read, ReadText, Unreadable, Walk};
+use super::value::{ByteSize, DurationText, Percent};
+use super::walk::{Read, ReadText, Unreadable, Walk};
+use super::written::{Count, LogText, Switch};
 
 /// The audit log of this gateway.
 #[derive(Debug, Clone, Serialize, JsonSchema)]

@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use super::node::Node;
 use super::read::{Choice, Choices};
-use super::value::{AddressText, ByteSize, Count, DurationText, Name, NetworkTexts};
+use super::value::{ByteSize, DurationText, Name};
 use super::walk::{Read, Walk};
+use super::written::{AddressText, Count, NetworkTexts};
 
 /// One listener for plain HTTP/1.1.
 #[derive(Debug, Clone, Serialize, JsonSchema)]

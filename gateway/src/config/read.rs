@@ -7,9 +7,10 @@ use std::time::Duration;
 use http::Method;
 use ipnet::IpNet;
 
+use super::mapping::Shown;
 use super::node::Node;
 use super::value::{ByteSize, DurationText, Name, Percent, whole_number};
-use super::walk::{Read, ReadText, Shown, Unreadable, Walk, nearest};
+use super::walk::{Read, ReadText, Unreadable, Walk, nearest};
 
 /// The words of a [`Choice`], and what each stands for.
 pub(super) type Choices<T> = &'static [(&'static str, T)];

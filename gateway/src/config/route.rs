@@ -6,10 +6,12 @@ use http::{HeaderName, Method};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::mapping::Mapping;
 use super::node::{Content, Node};
 use super::read::{Choice, Choices};
-use super::value::{DurationOrNone, DurationText, HeaderTexts, MethodTexts, Name};
-use super::walk::{Mapping, Read, ReadText, Unreadable, Walk, nearest};
+use super::value::{DurationText, Name};
+use super::walk::{Read, ReadText, Unreadable, Walk, nearest};
+use super::written::{DurationOrNone, HeaderTexts, MethodTexts};
 use crate::normalise::{self, Scheme};
 
 /// One route.

@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use super::node::Node;
 use super::read::{Choice, Choices};
-use super::value::{AddressTexts, DurationText};
+use super::value::DurationText;
 use super::walk::{Read, Walk};
+use super::written::AddressTexts;
 
 /// One service: where it answers, and how long it may take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
