@@ -1,0 +1,276 @@
+//! The seam to the file system: everything that must survive a crash goes through a [`Disk`].
+//!
+//! Durable means: write, sync the file, rename or link, sync the directory. In that order; [`put_new`] and
+//! [`replace`] are the one place where it is done.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+
+/// A file that is written from its begin to its end.
+pub trait DiskFile: Send + fmt::Debug {
+    /// Appends all of `bytes`.
+    ///
+    /// # Errors
+    /// What the file system says; an unknown part of the bytes may then be there.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes what was appended durable (`fdatasync`).
+    ///
+    /// # Errors
+    /// What the file system says. The file must not be trusted after that: the kernel may have dropped the pages.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// The operations that the spool and the directory store are built of.
+pub trait Disk: Send + Sync + fmt::Debug {
+    /// Makes a new, empty file; an existing one is an error.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Gives a file a second name; an existing one is an error (`AlreadyExists`), never replaced.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives a file another name, replacing what is there.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file's name.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a directory and those above it; each new name is durable when this returns.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Opens a file to read it from its begin.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
+
+    /// The names in a directory.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>>;
+
+    /// A file's bytes.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn size(&self, path: &Path) -> io::Result<u64>;
+
+    /// Bytes that are free for us in the file system that holds `path`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn free(&self, path: &Path) -> io::Result<u64>;
+
+    /// Takes from everybody what can be taken of the right to change a file: mode 0444, and the immutable
+    /// attribute where privileges and file system allow it.
+    ///
+    /// # Errors
+    /// The mode cannot be set. Without the attribute it still succeeds.
+    fn protect(&self, path: &Path) -> io::Result<()>;
+}
+
+/// Bytes that are copied at a time.
+const COPY_CHUNK: usize = 256 << 10;
+
+/// The operating system's file systems.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+impl Disk for RealDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o640).open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+        if let Some(above) = above {
+            self.create_dir(above)?;
+        }
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other?,
+        }
+        self.sync_dir(above.unwrap_or(Path::new(".")))
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
+    }
+
+    fn free(&self, path: &Path) -> io::Result<u64> {
+        let of = rustix::fs::statvfs(path)?;
+        Ok(of.f_bavail.saturating_mul(of.f_frsize))
+    }
+
+    fn protect(&self, path: &Path) -> io::Result<()> {
+        let file = File::open(path)?;
+        let flags = ioctl_getflags(&file).ok();
+        if flags.is_some_and(|flags| flags.contains(IFlags::IMMUTABLE)) {
+            return Ok(());
+        }
+        file.set_permissions(fs::Permissions::from_mode(0o444))?;
+        // Only root may, and not on every file system; readers say in any case that the store is not write-once.
+        if let Some(flags) = flags {
+            let _ = ioctl_setflags(&file, flags | IFlags::IMMUTABLE);
+        }
+        Ok(())
+    }
+}
+
+/// Writes a new file so that it is there whole, durably, or not at all; an existing `path` is never replaced.
+///
+/// # Errors
+/// `AlreadyExists` where `path` is there; else what the file system says.
+pub fn put_new(disk: &dyn Disk, path: &Path, content: &mut dyn Read) -> io::Result<()> {
+    let (temporary, directory) = beside(path)?;
+    write_synced(disk, &temporary, content)?;
+    let linked = disk.link(&temporary, path);
+    let removed = disk.remove(&temporary);
+    linked?;
+    removed?;
+    disk.sync_dir(directory)
+}
+
+/// Writes a file so that after a crash it holds, whole, what it held before or `bytes`.
+///
+/// # Errors
+/// What the file system says.
+pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (temporary, directory) = beside(path)?;
+    write_synced(disk, &temporary, &mut &bytes[..])?;
+    disk.rename(&temporary, path)?;
+    disk.sync_dir(directory)
+}
+
+/// All of a file.
+///
+/// # Errors
+/// What the file system says.
+pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    disk.open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn write_synced(disk: &dyn Disk, path: &Path, content: &mut dyn Read) -> io::Result<()> {
+    // Left behind by a crash.
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = disk.create(path)?;
+    let mut chunk = vec![0; COPY_CHUNK];
+    loop {
+        match content.read(&mut chunk) {
+            Ok(0) => return file.sync(),
+            Ok(len) => file.append(&chunk[..len])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Where a file is written before it gets its name: in the same directory, under a name that begins with a dot.
+fn beside(path: &Path) -> io::Result<(PathBuf, &Path)> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file must have a name and a directory"));
+    };
+    let mut temporary = OsString::from(".");
+    temporary.push(name);
+    temporary.push(".tmp");
+    Ok((directory.join(temporary), directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_is_put_once_and_never_replaced() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("object");
+        put_new(&RealDisk, &path, &mut &b"first"[..]).expect("put");
+        let again = put_new(&RealDisk, &path, &mut &b"second"[..]).expect_err("exists");
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).expect("read"), b"first");
+        assert_eq!(RealDisk.list(dir.path()).expect("list"), ["object"], "no temporary is left");
+    }
+
+    #[test]
+    fn a_replaced_file_holds_the_new_bytes_also_where_a_crash_left_a_temporary() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("state");
+        fs::write(dir.path().join(".state.tmp"), b"torn").expect("write");
+        replace(&RealDisk, &path, b"one").expect("replace");
+        replace(&RealDisk, &path, b"two").expect("replace");
+        assert_eq!(fs::read(&path).expect("read"), b"two");
+    }
+}
