@@ -185,15 +185,16 @@ impl Disk for RealDisk {
     }
 }
 
-/// Writes a new file so that it is there whole, durably, or not at all; an existing `path` is never replaced.
+/// Writes a new file so that it is there whole, durably, or not at all; an existing `path` is never replaced. It is
+/// first written as `temporary`, on the same file system; what a crash left there is overwritten.
 ///
 /// # Errors
 /// `AlreadyExists` where `path` is there; else what the file system says.
-pub fn put_new(disk: &dyn Disk, path: &Path, content: &mut dyn Read) -> io::Result<()> {
-    let (temporary, directory) = beside(path)?;
-    write_synced(disk, &temporary, content)?;
-    let linked = disk.link(&temporary, path);
-    let removed = disk.remove(&temporary);
+pub fn put_new(disk: &dyn Disk, temporary: &Path, path: &Path, content: &mut dyn Read) -> io::Result<()> {
+    let (_, directory) = beside(path)?;
+    write_synced(disk, temporary, content)?;
+    let linked = disk.link(temporary, path);
+    let removed = disk.remove(temporary);
     linked?;
     removed?;
     disk.sync_dir(directory)
@@ -256,9 +257,9 @@ mod tests {
     #[test]
     fn a_new_file_is_put_once_and_never_replaced() {
         let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("object");
-        put_new(&RealDisk, &path, &mut &b"first"[..]).expect("put");
-        let again = put_new(&RealDisk, &path, &mut &b"second"[..]).expect_err("exists");
+        let (temporary, path) = (dir.path().join("incoming"), dir.path().join("object"));
+        put_new(&RealDisk, &temporary, &path, &mut &b"first"[..]).expect("put");
+        let again = put_new(&RealDisk, &temporary, &path, &mut &b"second"[..]).expect_err("exists");
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).expect("read"), b"first");
         assert_eq!(RealDisk.list(dir.path()).expect("list"), ["object"], "no temporary is left");

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod record;
 pub mod ring;
 pub mod segment;
+pub mod spool;
 pub mod store;
 #[cfg(test)]
 mod test_support;

@@ -22,7 +22,7 @@ use serde::{Serialize, Serializer};
 
 pub use encode::Entry;
 pub use lifecycle::{Clock, Counters, Heartbeat, SegmentBegin, Start, Stop, Stored};
-pub use line::{BadLine, Brief};
+pub use line::{BadLine, Brief, SegmentLine};
 
 use crate::merkle::Hash;
 use crate::time::Timestamp;

@@ -15,10 +15,12 @@
 //! The index is a pure function of the records and of the tree before: [`IndexBuilder`] makes it for the writer, and
 //! makes it again for `verify`. Nothing here trusts an index that was read.
 
+mod derive;
 mod index;
 mod read;
 mod write;
 
+pub use derive::{Expected, derive};
 pub use index::{Facts, Frame, Index, IndexBuilder, Sets};
 pub use read::{BadSegment, FrameReader, IndexFrame, ReadAt, read_index};
 pub use write::{SegmentBuilder, SegmentSummary};

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::{Kind, MAX_LINE};
-use crate::ids::Seq;
+use crate::ids::{SegmentNo, Seq};
+use crate::merkle::Hash;
 use crate::segment::Facts;
 use crate::time::Timestamp;
 
@@ -129,6 +130,30 @@ impl<'a> Brief<'a> {
             status: self.status,
             gap: self.gap,
         }
+    }
+}
+
+/// The record that begins a segment, read back.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct SegmentLine {
+    /// Its time.
+    pub ts: Timestamp,
+    /// The boot that wrote it: 8 hex digits.
+    pub boot: String,
+    /// The log's name.
+    pub log: String,
+    /// The segment's number.
+    pub segment: SegmentNo,
+    /// SHA-256 of the file before.
+    pub prev_sha256: Hash,
+}
+
+impl SegmentLine {
+    /// Reads a line without its newline; `None` where it is no `segment` record.
+    pub fn parse(line: &[u8]) -> Option<SegmentLine> {
+        let brief = Brief::parse(line).ok()?;
+        let begins = brief.kind == Kind::Lifecycle && brief.event.as_deref() == Some("segment");
+        begins.then(|| serde_json::from_slice(line).ok()).flatten()
     }
 }
 

@@ -70,6 +70,12 @@ pub enum BadSegment {
         /// What is wrong with it.
         problem: String,
     },
+    /// The frames are good, but not those of the segment that it should be.
+    #[error("is not the segment that it should be: {problem}")]
+    Content {
+        /// What is wrong with it.
+        problem: String,
+    },
 }
 
 /// The index frame of a file, as it stands there; nothing of it is to be trusted.

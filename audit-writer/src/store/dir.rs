@@ -34,6 +34,12 @@ impl DirectoryStore {
         Ok(self.root.join(name))
     }
 
+    /// Where an object is written before it gets its name: beside the logs, so that nothing but objects ever lies
+    /// below a log.
+    fn temporary(&self, name: &str) -> PathBuf {
+        self.root.join(format!(".incoming-{}", name.replace('/', "-")))
+    }
+
     fn open(&self, content: Content<'_>) -> io::Result<Box<dyn Read + Send>> {
         match content {
             Content::Bytes(bytes) => Ok(Box::new(io::Cursor::new(bytes.to_vec()))),
@@ -41,11 +47,11 @@ impl DirectoryStore {
         }
     }
 
-    fn put(&self, path: &Path, content: Content<'_>) -> io::Result<Put> {
+    fn put(&self, name: &str, path: &Path, content: Content<'_>) -> io::Result<Put> {
         if let Some(directory) = path.parent() {
             self.disk.create_dir(directory)?;
         }
-        match disk::put_new(&*self.disk, path, &mut *self.open(content)?) {
+        match disk::put_new(&*self.disk, &self.temporary(name), path, &mut *self.open(content)?) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let (ours, found) = (digest(self.open(content)?)?, digest(self.disk.open(path)?)?);
@@ -67,7 +73,7 @@ enum Put {
 
 impl Store for DirectoryStore {
     fn put_new(&self, name: &str, content: Content<'_>) -> Result<(), StoreError> {
-        let put = self.path(name).and_then(|path| self.put(&path, content));
+        let put = self.path(name).and_then(|path| self.put(name, &path, content));
         match put.map_err(self.unavailable("put", name))? {
             Put::Done => Ok(()),
             Put::Other { ours, found } => {
