@@ -6,6 +6,7 @@
 
 pub mod accounting;
 pub mod archive;
+pub mod audit_log;
 pub mod checkpoint;
 pub mod clock;
 pub mod config;
@@ -15,8 +16,10 @@ pub mod key_file;
 pub mod merkle;
 pub mod metrics;
 pub mod record;
+pub mod recover;
 pub mod ring;
 pub mod segment;
+pub mod ship;
 pub mod spool;
 pub mod store;
 #[cfg(test)]
@@ -24,3 +27,15 @@ mod test_support;
 pub mod time;
 pub mod verify;
 pub mod wal;
+pub mod writer;
+
+/// An error and all its causes, on one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

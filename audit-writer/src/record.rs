@@ -22,6 +22,7 @@ use serde::{Serialize, Serializer};
 
 pub use encode::Entry;
 pub use lifecycle::{Clock, Counters, Heartbeat, SegmentBegin, Start, Stop, Stored};
+pub(crate) use lifecycle::{EventHeartbeat, EventSegment, EventStart, EventStop, EventStored};
 pub use line::{BadLine, Brief, SegmentLine};
 
 use crate::merkle::Hash;

@@ -30,7 +30,7 @@ pub struct Ring {
     receiver: Receiver<Entry>,
     waiting: AtomicUsize,
     freed: Notify,
-    /// 0, or 1 + a [`Reason`].
+    /// A bit for each [`Reason`] that holds.
     refusing: AtomicU8,
     wake_at: u64,
     writer: OnceLock<Thread>,
@@ -114,24 +114,32 @@ impl Ring {
         self.queued_bytes.load(Ordering::Relaxed)
     }
 
-    /// Why service is refused, if it is.
+    /// Why service is refused, if it is: the gravest reason that holds.
     pub fn refusing(&self) -> Option<Reason> {
-        let state = self.refusing.load(Ordering::Acquire);
-        state.checked_sub(1).map(|index| Reason::ALL[usize::from(index)])
+        let holding = self.refusing.load(Ordering::Acquire);
+        Reason::ALL.into_iter().rev().find(|reason| holding & bit(*reason) != 0)
     }
 
-    /// Refuses service from now on, or (with `None`) no longer.
-    pub(crate) fn refuse(&self, reason: Option<Reason>) {
-        self.refusing.store(reason.map_or(0, |reason| reason as u8 + 1), Ordering::Release);
-        if reason.is_none() {
-            self.freed.notify_waiters();
-        }
+    /// Refuses service for `reason`, from now on.
+    pub(crate) fn refuse(&self, reason: Reason) {
+        self.refusing.fetch_or(bit(reason), Ordering::AcqRel);
+    }
+
+    /// `reason` does not hold any more.
+    pub(crate) fn relent(&self, reason: Reason) {
+        self.refusing.fetch_and(!bit(reason), Ordering::AcqRel);
+        self.freed.notify_waiters();
     }
 
     /// The thread that drains: it is woken when much is queued.
     pub(crate) fn set_writer(&self, writer: Thread) {
         // There is one writer; a second call would be of the same.
         let _ = self.writer.set(writer);
+    }
+
+    /// Whether so much is queued that the writer should not wait.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.accounting.queued() >= self.wake_at
     }
 
     /// Wakes the writer.
@@ -208,6 +216,10 @@ impl Ring {
             self.freed.notify_waiters();
         }
     }
+}
+
+const fn bit(reason: Reason) -> u8 {
+    1 << reason as u8
 }
 
 /// The hooks' end of the ring. Cheap to clone.
@@ -395,11 +407,11 @@ mod tests {
     async fn while_service_is_refused_free_slots_are_not_given() {
         let ring = Ring::new(8, "00000000".into());
         let recorder = Recorder::new(ring.clone());
-        ring.refuse(Some(Reason::SpoolFull));
+        ring.refuse(Reason::SpoolFull);
         assert!(recorder.try_reserve().is_none());
         let refused = recorder.reserve(Duration::ZERO).await.expect_err("refusing");
         assert_eq!(refused.reason(), Reason::SpoolFull);
-        ring.refuse(None);
+        ring.relent(Reason::SpoolFull);
         assert!(recorder.try_reserve().is_some());
     }
 

@@ -113,7 +113,11 @@ impl Spool {
     ///
     /// # Errors
     /// See [`SpoolError`].
-    pub fn open(path: &Path, log: &LogName, disk: Arc<dyn Disk>) -> Result<(Spool, Option<State>), SpoolError> {
+    pub fn open(
+        path: &Path,
+        log: &LogName,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Spool, Option<State>), SpoolError> {
         let io = |doing, path: &Path| {
             let path = path.to_owned();
             move |source| SpoolError::Io { doing, path, source }
@@ -121,8 +125,12 @@ impl Spool {
         disk.create_dir(path).map_err(io("make", path))?;
         let lock_path = path.join(LOCK);
         let mut options = OpenOptions::new();
-        let mut lock =
-            options.create(true).truncate(false).write(true).open(&lock_path).map_err(io("open", &lock_path))?;
+        let mut lock = options
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(io("open", &lock_path))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(SpoolError::Locked { path: path.into() }),
@@ -136,7 +144,8 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(io("read", &state_path)(error)),
         };
-        let state = found.clone().unwrap_or(State { v: 1, log: log.clone(), stopped: false, committed: None });
+        let state =
+            found.clone().unwrap_or(State { v: 1, log: log.clone(), stopped: false, committed: None });
         Ok((Spool { path: path.into(), disk, state: Mutex::new(state), _lock: lock }, found))
     }
 

@@ -39,7 +39,6 @@ pub fn parse_file_name(name: &str) -> Option<SegmentNo> {
 #[derive(Debug)]
 pub(crate) struct Wal {
     file: Box<dyn DiskFile>,
-    bytes: u64,
 }
 
 impl Wal {
@@ -47,19 +46,13 @@ impl Wal {
     pub(crate) fn create(disk: &dyn Disk, directory: &Path, segment: SegmentNo) -> io::Result<Wal> {
         let file = disk.create(&directory.join(file_name(segment)))?;
         disk.sync_dir(directory)?;
-        Ok(Wal { file, bytes: 0 })
+        Ok(Wal { file })
     }
 
     /// Appends a group and makes it durable.
     pub(crate) fn append(&mut self, group: &Group) -> io::Result<()> {
         self.file.append(group.bytes())?;
-        self.bytes += group.bytes().len() as u64;
         self.file.sync()
-    }
-
-    /// Its bytes.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
     }
 }
 
@@ -104,11 +97,6 @@ impl Group {
     /// The whole group, as it goes to the file.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
-    }
-
-    /// Whether no record was added.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
     }
 
     /// The lines, each with its newline.

@@ -49,7 +49,9 @@ pub fn derive<R: ReadAt + ?Sized>(source: &R, expected: &Expected<'_>) -> Result
             match &begin {
                 Some(begin) if begin.boot != brief.boot => return Err(wrong("holds records of two boots")),
                 Some(_) => {}
-                None => begin = Some(SegmentLine::parse(line).ok_or_else(|| wrong("does not begin a segment"))?),
+                None => {
+                    begin = Some(SegmentLine::parse(line).ok_or_else(|| wrong("does not begin a segment"))?)
+                }
             }
             builder.add(&brief.facts(), leaf_hash(line), line.len() + 1);
         }

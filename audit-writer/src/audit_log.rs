@@ -1,0 +1,370 @@
+//! The audit log of one gateway, put together: recovery, ring, writer thread, shipper thread.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::accounting::Reason;
+use crate::checkpoint::LogName;
+use crate::config::{AuditConfig, StoreConfig};
+use crate::disk::{Disk, RealDisk};
+use crate::key_file::{self, KeyFileError};
+use crate::merkle::Hash;
+use crate::metrics::AuditMetrics;
+use crate::record::Counters;
+use crate::recover::{RecoverError, Recovery};
+use crate::ring::{Recorder, Ring};
+use crate::ship::{Fatal, Progress, Shipped, Shipper};
+use crate::spool::{Spool, SpoolError};
+use crate::store::{DirectoryStore, Layout, Store};
+use crate::writer::{Control, Parts, WriteError, Writer};
+
+/// Who writes the log: recorded at its start.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// The gateway's version.
+    pub version: String,
+    /// The configuration as it was loaded, secrets left as references: it goes into the store.
+    pub config: Arc<[u8]>,
+}
+
+impl Instance {
+    /// The configuration's SHA-256.
+    pub fn config_sha256(&self) -> Hash {
+        Hash::of(&self.config)
+    }
+}
+
+/// Messages to the writer, which takes them all every `sync_interval`.
+const CONTROLS: usize = 64;
+/// Sealed segments on their way to the shipper, which takes them even while the store is away.
+const SEALED: usize = 1024;
+
+/// Why a log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// No spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The start-up audit found something.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The first records cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A thread, or a metric, cannot be made.
+    #[error("cannot {doing}")]
+    System {
+        /// What was tried.
+        doing: &'static str,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl OpenError {
+    /// 70 where evidence is broken, 75 where trying again may help, 78 where the configuration is wrong.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            OpenError::Recover(error) => error.exit_code(),
+            OpenError::Key(_) => 78,
+            OpenError::Spool(SpoolError::State { .. }) => 70,
+            OpenError::Spool(_) | OpenError::Write(_) | OpenError::System { .. } => 75,
+        }
+    }
+}
+
+/// What a log was when it was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// What its boot counted.
+    pub counters: Counters,
+    /// Sealed segments that are still in the spool; the next start ships them.
+    pub unshipped_segments: usize,
+}
+
+/// Why a log did not stop cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// The writer failed; what it could not write is declared at the next start.
+    #[error("the writer failed")]
+    Writer(#[source] WriteError),
+    /// The writer panicked.
+    #[error("the writer panicked")]
+    Panicked,
+}
+
+/// What `/status` says of a log.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// The log's name.
+    pub log: String,
+    /// The verifier key that an auditor needs.
+    pub verifier_key: String,
+    /// The boot: 8 hex digits.
+    pub boot: String,
+    /// Records that are durable, of all boots.
+    pub tree_size: u64,
+    /// What this boot counted.
+    pub counters: Counters,
+    /// Slots of the ring in all.
+    pub ring_slots: usize,
+    /// Slots that are held or filled.
+    pub ring_slots_in_use: usize,
+    /// The spool.
+    pub spool: SpoolStatus,
+    /// The store.
+    pub store: StoreStatus,
+    /// Why service is refused, if it is.
+    pub refusing: Option<&'static str>,
+}
+
+/// What `/status` says of the spool.
+#[derive(Debug, Serialize)]
+pub struct SpoolStatus {
+    /// Its directory.
+    pub path: String,
+    /// Bytes that it holds.
+    pub bytes: u64,
+    /// Bytes that it may hold.
+    pub max_bytes: u64,
+}
+
+/// What `/status` says of the store.
+#[derive(Debug, Serialize)]
+pub struct StoreStatus {
+    /// Where it is.
+    pub location: String,
+    /// How far it has come.
+    #[serde(flatten)]
+    pub shipped: Shipped,
+}
+
+/// An open audit log. It is to be [`stop`](AuditLog::stop)ped: dropped otherwise, its threads end with the process, and
+/// the next start declares it.
+#[derive(Debug)]
+pub struct AuditLog {
+    config: AuditConfig,
+    verifier_key: String,
+    ring: Arc<Ring>,
+    metrics: AuditMetrics,
+    store: Arc<dyn Store>,
+    progress: Arc<Progress>,
+    fatal: watch::Receiver<Option<Fatal>>,
+    control: Sender<Control>,
+    stop_by: Arc<OnceLock<Instant>>,
+    writer: JoinHandle<Result<(), StopError>>,
+    shipper: JoinHandle<usize>,
+}
+
+impl AuditLog {
+    /// Opens the log: takes the spool, audits what it and the store hold, and makes the `start` record durable.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; [`OpenError::exit_code`] says what a program should exit with.
+    pub fn open(
+        config: AuditConfig,
+        instance: Instance,
+        metrics: AuditMetrics,
+    ) -> Result<AuditLog, OpenError> {
+        AuditLog::open_on(Arc::new(RealDisk), config, instance, metrics)
+    }
+
+    fn open_on(
+        disk: Arc<dyn Disk>,
+        config: AuditConfig,
+        instance: Instance,
+        metrics: AuditMetrics,
+    ) -> Result<AuditLog, OpenError> {
+        let key = Arc::new(key_file::open(&config.key.file, &config.log, config.key.create)?);
+        let (spool, state) = Spool::open(&config.spool.path, &config.log, disk.clone())?;
+        let StoreConfig::Directory(root) = &config.store;
+        let store: Arc<dyn Store> = Arc::new(DirectoryStore::new(root.clone(), disk));
+        let recovery = Recovery {
+            spool: &spool,
+            store: &*store,
+            key: &key,
+            create_log: config.create_log,
+            compression_level: config.segment.compression_level,
+        };
+        let mut recovered = recovery.run(state)?;
+        let pending = std::mem::take(&mut recovered.pending);
+        let in_spool = |source| RecoverError::Io { doing: "write the state", source };
+        spool.update_state(|state| state.stopped = false).map_err(in_spool)?;
+
+        let boot = format!("{:08x}", uuid::Uuid::new_v4().as_u128() as u32);
+        let ring = Ring::new(config.slots(), boot.clone());
+        metrics.register_ring(ring.clone()).map_err(system("register the metrics"))?;
+        let spool = Arc::new(spool);
+        let (control, control_receiver) = crossbeam_channel::bounded(CONTROLS);
+        let (ship, sealed) = crossbeam_channel::bounded(SEALED);
+        let (fatal_sender, fatal) = watch::channel(None);
+        let progress = Arc::new(Progress::default());
+        let stop_by = Arc::new(OnceLock::new());
+
+        let mut writer = Writer::new(
+            Parts {
+                config: config.clone(),
+                instance: instance.clone(),
+                boot: boot.clone(),
+                key: key.clone(),
+                ring: ring.clone(),
+                spool: spool.clone(),
+                metrics: metrics.clone(),
+                control: control_receiver,
+                ship,
+            },
+            recovered,
+        );
+        writer.begin()?;
+        tracing::info!(log = %config.log, %boot, next_record = writer.next_seq().0, "the audit log is open");
+        let shipper = Shipper {
+            spool,
+            store: store.clone(),
+            layout: Layout::new(config.log.clone()),
+            instance,
+            ring: ring.clone(),
+            metrics: metrics.clone(),
+            progress: progress.clone(),
+            sealed,
+            writer: control.clone(),
+            stop_by: stop_by.clone(),
+            fatal: fatal_sender,
+            key: key.clone(),
+        };
+        let writer = spawn("audit-writer", {
+            let ring = ring.clone();
+            move || write(writer, &ring)
+        })?;
+        ring.set_writer(writer.thread().clone());
+        let shipper = spawn("audit-shipper", move || shipper.run(pending))?;
+        let verifier_key = key.verifier_key().to_string();
+        Ok(AuditLog {
+            config,
+            verifier_key,
+            ring,
+            metrics,
+            store,
+            progress,
+            fatal,
+            control,
+            stop_by,
+            writer,
+            shipper,
+        })
+    }
+
+    /// The hooks' end.
+    pub fn recorder(&self) -> Recorder {
+        Recorder::new(self.ring.clone())
+    }
+
+    /// The log's name.
+    pub fn log(&self) -> &LogName {
+        &self.config.log
+    }
+
+    /// The verifier key that an auditor needs.
+    pub fn verifier_key(&self) -> &str {
+        &self.verifier_key
+    }
+
+    /// Turns to a value once evidence is broken: the gateway must then end, with exit code 70.
+    pub fn fatal(&self) -> watch::Receiver<Option<Fatal>> {
+        self.fatal.clone()
+    }
+
+    /// The state of the log; a view that lives on without it.
+    pub fn status_view(&self) -> StatusView {
+        StatusView {
+            config: self.config.clone(),
+            verifier_key: self.verifier_key.clone(),
+            ring: self.ring.clone(),
+            metrics: self.metrics.clone(),
+            store: self.store.clone(),
+            progress: self.progress.clone(),
+        }
+    }
+
+    /// Writes what was captured, then `stop`; seals; ships until `deadline` at the latest; joins both threads.
+    ///
+    /// It is to be called when no request is served any more. What still holds a slot at the deadline has no record.
+    ///
+    /// # Errors
+    /// The writer had failed.
+    pub fn stop(self, deadline: Instant) -> Result<Stopped, StopError> {
+        let _ = self.stop_by.set(deadline);
+        // A writer that has failed listens no more; its result says so.
+        let _ = self.control.send(Control::Stop(deadline));
+        self.writer.thread().unpark();
+        let written = self.writer.join().unwrap_or(Err(StopError::Panicked));
+        let unshipped_segments = self.shipper.join().unwrap_or(usize::MAX);
+        written.map(|()| Stopped { counters: self.ring.accounting().snapshot(), unshipped_segments })
+    }
+}
+
+/// Reads the state of a log.
+#[derive(Clone, Debug)]
+pub struct StatusView {
+    config: AuditConfig,
+    verifier_key: String,
+    ring: Arc<Ring>,
+    metrics: AuditMetrics,
+    store: Arc<dyn Store>,
+    progress: Arc<Progress>,
+}
+
+impl StatusView {
+    /// The state now. Waits for nothing.
+    pub fn read(&self) -> Status {
+        Status {
+            log: self.config.log.to_string(),
+            verifier_key: self.verifier_key.clone(),
+            boot: Recorder::new(self.ring.clone()).boot().to_owned(),
+            tree_size: u64::try_from(self.metrics.tree_size.get()).unwrap_or_default(),
+            counters: self.ring.accounting().snapshot(),
+            ring_slots: self.config.slots(),
+            ring_slots_in_use: self.ring.in_use(),
+            spool: SpoolStatus {
+                path: self.config.spool.path.display().to_string(),
+                bytes: u64::try_from(self.metrics.spool_bytes.get()).unwrap_or_default(),
+                max_bytes: self.config.spool.max_bytes,
+            },
+            store: StoreStatus { location: self.store.location(), shipped: self.progress.read() },
+            refusing: self.ring.refusing().map(Reason::as_str),
+        }
+    }
+}
+
+/// The writer's thread: however it ends before its time, service is refused from then on.
+fn write(writer: Writer, ring: &Ring) -> Result<(), StopError> {
+    let ended = std::panic::catch_unwind(AssertUnwindSafe(|| writer.run()));
+    let result = match ended {
+        Ok(result) => result.map_err(StopError::Writer),
+        Err(_) => Err(StopError::Panicked),
+    };
+    if let Err(error) = &result {
+        ring.refuse(Reason::WriterFailed);
+        tracing::error!(error = %crate::error_chain(error), "the audit writer failed: service is refused until a restart");
+    }
+    result
+}
+
+fn spawn<T: Send + 'static>(
+    name: &'static str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, OpenError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(system("start a thread"))
+}
+
+fn system<E: std::error::Error + Send + Sync + 'static>(doing: &'static str) -> impl FnOnce(E) -> OpenError {
+    move |source| OpenError::System { doing, source: Box::new(source) }
+}

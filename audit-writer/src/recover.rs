@@ -1,0 +1,600 @@
+//! The start-up audit: what a boot finds in the spool and in the store, and how it goes on from there.
+//!
+//! Whole groups of a write-ahead log are sealed as they are; sealed segments are derived again from their records; the
+//! store's head is compared with what this spool committed. Nothing is repaired silently: each disagreement is an error
+//! of its own, with its numbers.
+
+use std::fs::File;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{Checkpoint, CheckpointError, LogName, SigningKey};
+use crate::ids::{SegmentNo, Seq, TreeSize};
+use crate::merkle::{CompactRange, Hash, RangeError};
+use crate::record::{Brief, SegmentLine};
+use crate::segment::{BadSegment, Expected, SegmentBuilder, SegmentSummary, derive, read_index};
+use crate::spool::{Committed, Spool, State};
+use crate::store::{self, Content, Layout, Store, StoreError};
+use crate::time::Timestamp;
+use crate::wal;
+
+/// Where a boot goes on.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    /// The tree of all records so far.
+    pub(crate) tree: CompactRange,
+    /// The number of the segment to begin.
+    pub(crate) next_segment: SegmentNo,
+    /// SHA-256 of the file before it.
+    pub(crate) prev_sha256: Hash,
+    /// `ts` of the last segment's first record: the next one's is not less.
+    pub(crate) last_segment_ts: Timestamp,
+    /// Sealed segments that are not known to be in the store, in order.
+    pub(crate) pending: Vec<SegmentSummary>,
+    /// How the boot before ended.
+    pub(crate) before: Before,
+}
+
+/// How the boot before ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// There was none: the log begins.
+    None,
+    /// With a `stop`.
+    Stopped,
+    /// Without: what it had not written is lost since this time.
+    Unclean(Timestamp),
+    /// Its spool is gone: what had not been shipped is lost since this time.
+    SpoolLost(Timestamp),
+}
+
+/// Why a boot cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The store has no such log, and it may not begin here.
+    #[error(
+        "the store {store} holds no log `{log}`: is the right store configured and mounted? A new log begins only \
+         with `audit.create_log: true`, and only from an empty spool"
+    )]
+    NoSuchLog {
+        /// Where the store is.
+        store: String,
+        /// The log.
+        log: LogName,
+    },
+    /// The store cannot be asked, and without it an empty spool says nothing.
+    #[error("the spool is empty and the store cannot be asked how far the log has come")]
+    StoreAway(#[source] StoreError),
+    /// The marker is not one of this log.
+    #[error("the marker of log `{log}` in the store {store} is not one: {problem}")]
+    Marker {
+        /// Where the store is.
+        store: String,
+        /// The log.
+        log: LogName,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The log is signed by another key.
+    #[error("log `{log}` in the store {store} belongs to the key {expected}; this gateway's is {found}")]
+    WrongKey {
+        /// Where the store is.
+        store: String,
+        /// The log.
+        log: LogName,
+        /// The keys of the marker.
+        expected: String,
+        /// Ours.
+        found: String,
+    },
+    /// The store's newest checkpoint is not ours.
+    #[error("checkpoint {segment} in the store {store} is not this gateway's")]
+    ForeignCheckpoint {
+        /// Where the store is.
+        store: String,
+        /// Its number.
+        segment: SegmentNo,
+        /// What is wrong with it.
+        source: CheckpointError,
+    },
+    /// Spool and store tell different histories.
+    #[error(
+        "split log: after segment {segment} the spool's tree has root {ours} over {our_size} records, the store's \
+         {theirs} over {their_size}"
+    )]
+    Split {
+        /// The segment.
+        segment: SegmentNo,
+        /// The spool's root.
+        ours: Hash,
+        /// Its size.
+        our_size: TreeSize,
+        /// The store's root.
+        theirs: Hash,
+        /// Its size.
+        their_size: TreeSize,
+    },
+    /// The store has segments that this spool never had.
+    #[error(
+        "the store's newest checkpoint is {theirs}, root {root}; this spool has nothing after segment {ours}: another \
+         gateway writes this log, or the spool is an old copy"
+    )]
+    SpoolBehind {
+        /// The spool's newest segment.
+        ours: String,
+        /// The store's newest checkpoint.
+        theirs: SegmentNo,
+        /// Its root.
+        root: Hash,
+    },
+    /// The store lost what was committed.
+    #[error("this spool committed segment {ours}, but the store's newest checkpoint is {theirs}")]
+    SpoolAhead {
+        /// What the spool committed.
+        ours: SegmentNo,
+        /// The store's newest checkpoint.
+        theirs: String,
+    },
+    /// A segment is not what it should be.
+    #[error("segment {segment} in {place}")]
+    Segment {
+        /// Its number.
+        segment: SegmentNo,
+        /// Where it lies.
+        place: String,
+        /// What is wrong with it.
+        source: BadSegment,
+    },
+    /// The spool's files do not follow each other.
+    #[error("the spool is broken: {problem}")]
+    Spool {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Hashes do not make a tree.
+    #[error("the spool's state holds no tree")]
+    Range(#[from] RangeError),
+    /// The file system failed.
+    #[error("cannot {doing} in the spool")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// The store failed at a log's creation, or while it was read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RecoverError {
+    /// 70 where evidence is broken, 75 where trying again may help, 78 where the configuration is wrong.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            RecoverError::NoSuchLog { .. } => 78,
+            RecoverError::StoreAway(_) | RecoverError::Io { .. } | RecoverError::Store(_) => 75,
+            _ => 70,
+        }
+    }
+}
+
+/// The create-only marker of a log.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Marker {
+    v: u32,
+    log: LogName,
+    keys: Vec<String>,
+}
+
+/// What recovery works with.
+#[derive(Debug)]
+pub(crate) struct Recovery<'a> {
+    pub(crate) spool: &'a Spool,
+    pub(crate) store: &'a dyn Store,
+    pub(crate) key: &'a SigningKey,
+    pub(crate) create_log: bool,
+    pub(crate) compression_level: i32,
+}
+
+/// The end of what is known so far.
+struct Head {
+    tree: CompactRange,
+    next_segment: SegmentNo,
+    prev_sha256: Hash,
+    last_segment_ts: Timestamp,
+}
+
+impl Head {
+    fn new() -> Head {
+        Head {
+            tree: CompactRange::new(0),
+            next_segment: SegmentNo(0),
+            prev_sha256: Hash::ZERO,
+            last_segment_ts: Timestamp::default(),
+        }
+    }
+
+    fn of(committed: &Committed, size: TreeSize) -> Result<Head, RangeError> {
+        Ok(Head {
+            tree: CompactRange::from_hashes(0, size.0, committed.range.clone())?,
+            next_segment: committed.segment.next(),
+            prev_sha256: committed.sha256,
+            last_segment_ts: committed.first_ts,
+        })
+    }
+
+    fn advance(&mut self, summary: &SegmentSummary) {
+        self.tree = summary.tree.clone();
+        self.next_segment = summary.segment.next();
+        self.prev_sha256 = summary.sha256;
+        self.last_segment_ts = summary.first_ts;
+    }
+}
+
+impl Recovery<'_> {
+    /// Audits spool and store, and says where to go on.
+    pub(crate) fn run(&self, state: Option<State>) -> Result<Recovered, RecoverError> {
+        let contents = self.spool.contents().map_err(io("list the files"))?;
+        match state {
+            Some(state) => self.from_spool(&state, &contents),
+            None if contents == Default::default() => self.from_store(),
+            None => Err(RecoverError::Spool { problem: "it has segments, but no state".to_owned() }),
+        }
+    }
+
+    fn log(&self) -> &LogName {
+        self.key.name()
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::new(self.log().clone())
+    }
+
+    /// The usual start: the spool knows its log.
+    fn from_spool(
+        &self,
+        state: &State,
+        contents: &crate::spool::Contents,
+    ) -> Result<Recovered, RecoverError> {
+        let mut head = match &state.committed {
+            None => Head::new(),
+            Some(committed) => {
+                let checkpoint = self.verified(committed.segment, committed.checkpoint.as_bytes())?;
+                let head = Head::of(committed, checkpoint.size)?;
+                if head.tree.root()? != checkpoint.root {
+                    return Err(RecoverError::Spool {
+                        problem: "its state's hashes do not make the root of its checkpoint".to_owned(),
+                    });
+                }
+                head
+            }
+        };
+        for segment in &contents.building {
+            self.spool.remove_building(*segment).map_err(io("remove an unfinished segment"))?;
+        }
+        let last_write = self.last_write(contents);
+        let mut pending = Vec::new();
+        for &segment in &contents.sealed {
+            if segment < head.next_segment {
+                // In the store already: the boot died before it removed its copy.
+                self.spool.forget(segment).map_err(io("remove a shipped segment"))?;
+                continue;
+            }
+            let summary = self.derive_sealed(segment, &head)?;
+            head.advance(&summary);
+            pending.push(summary);
+        }
+        for &segment in &contents.wals {
+            if segment < head.next_segment {
+                // Sealed: the boot died before it removed the log.
+                self.spool.remove_wal(segment).map_err(io("remove a sealed write-ahead log"))?;
+            } else if let Some(summary) = self.seal_wal(segment, &head)? {
+                head.advance(&summary);
+                pending.push(summary);
+            }
+        }
+        match self.check_store(state, &pending) {
+            // The spool takes what comes until the store is back.
+            Err(RecoverError::Store(error @ StoreError::Unavailable { .. })) => {
+                tracing::warn!(error = %crate::error_chain(&error), "the store is away; the log goes on in the spool");
+            }
+            other => other?,
+        }
+        let before = if state.stopped {
+            Before::Stopped
+        } else if head.tree.is_empty() {
+            // The log was made, and nothing was served yet.
+            Before::None
+        } else {
+            Before::Unclean(last_write)
+        };
+        Ok(recovered(head, pending, before))
+    }
+
+    /// When the boot before last wrote: what it had in memory came after that.
+    fn last_write(&self, contents: &crate::spool::Contents) -> Timestamp {
+        let wals = contents.wals.iter().map(|segment| self.spool.path().join(wal::file_name(*segment)));
+        let sealed = contents.sealed.iter().map(|segment| self.spool.sealed_path(*segment));
+        let modified = |path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+        let state = self.spool.path().join("state");
+        let newest = wals.chain(sealed).chain([state]).filter_map(modified).max();
+        newest.unwrap_or_else(SystemTime::now).into()
+    }
+
+    fn derive_sealed(&self, segment: SegmentNo, head: &Head) -> Result<SegmentSummary, RecoverError> {
+        if segment != head.next_segment {
+            let problem = format!("segment {segment} is there, but not segment {}", head.next_segment);
+            return Err(RecoverError::Spool { problem });
+        }
+        let path = self.spool.sealed_path(segment);
+        let file = File::open(&path).map_err(io("open a sealed segment"))?;
+        let expected =
+            Expected { log: self.log(), segment, before: &head.tree, prev_sha256: head.prev_sha256 };
+        derive(&file, &expected).map_err(|source| RecoverError::Segment {
+            segment,
+            place: path.display().to_string(),
+            source,
+        })
+    }
+
+    /// Seals the whole groups of a write-ahead log, as they are.
+    fn seal_wal(&self, segment: SegmentNo, head: &Head) -> Result<Option<SegmentSummary>, RecoverError> {
+        let broken = |problem: String| RecoverError::Spool { problem };
+        if segment != head.next_segment {
+            return Err(broken(format!(
+                "wal-{} is there, but not segment {}",
+                segment.digits(),
+                head.next_segment
+            )));
+        }
+        let bytes = self.spool.read_wal(segment).map_err(io("read a write-ahead log"))?;
+        let scan = wal::scan(&bytes);
+        if let Some(torn) = scan.stopped {
+            let (good, all) = (scan.good_bytes, bytes.len());
+            tracing::warn!(segment = segment.0, good, all, reason = %torn, "the write-ahead log ends in a torn group");
+        }
+        let Some(first) = scan.lines.first() else {
+            self.spool.remove_wal(segment).map_err(io("remove an empty write-ahead log"))?;
+            return Ok(None);
+        };
+        if scan.first_seq != Some(Seq(head.tree.end())) {
+            let found = scan.first_seq.unwrap_or_default();
+            return Err(broken(format!(
+                "wal-{} begins with record {found}, not {}",
+                segment.digits(),
+                head.tree.end()
+            )));
+        }
+        let begin = SegmentLine::parse(first)
+            .filter(|begin| begin.segment == segment && begin.prev_sha256 == head.prev_sha256)
+            .ok_or_else(|| {
+                broken(format!("wal-{} does not begin segment {segment} of this log", segment.digits()))
+            })?;
+        let seal = io("seal a write-ahead log");
+        let sealed = (|| {
+            let mut builder = SegmentBuilder::new(segment, head.tree.clone(), self.compression_level)?;
+            let mut file = self.spool.create_building(segment)?;
+            let (mut line, mut out) = (Vec::new(), Vec::new());
+            for raw in &scan.lines {
+                let brief = Brief::parse(raw).map_err(std::io::Error::other)?;
+                line.clear();
+                line.extend_from_slice(raw);
+                line.push(b'\n');
+                builder.add(&line, &brief.facts(), &mut out)?;
+                file.append(&out)?;
+                out.clear();
+            }
+            let summary = builder.finish(self.log().as_str(), &begin.boot, &mut out)?;
+            file.append(&out)?;
+            file.sync()?;
+            self.spool.seal(segment)?;
+            Ok(summary)
+        })();
+        sealed.map_err(seal)
+    }
+
+    /// The store holds this log, and its head is what this spool committed, or has and has not yet noted.
+    fn check_store(&self, state: &State, pending: &[SegmentSummary]) -> Result<(), RecoverError> {
+        let layout = self.layout();
+        if !self.check_marker(&layout)? {
+            return Err(RecoverError::NoSuchLog { store: self.store.location(), log: self.log().clone() });
+        }
+        let newest = store::newest_checkpoint(self.store, &layout)?;
+        let committed = state.committed.as_ref();
+        if let Some(committed) =
+            committed.filter(|committed| newest.is_none_or(|newest| newest < committed.segment))
+        {
+            let theirs = newest.map_or("none".to_owned(), |newest| newest.to_string());
+            return Err(RecoverError::SpoolAhead { ours: committed.segment, theirs });
+        }
+        let Some(newest) = newest else { return Ok(()) };
+        let theirs = self.checkpoint(&layout, newest)?;
+        let ours = match committed.filter(|committed| committed.segment == newest) {
+            Some(committed) => Some(self.verified(newest, committed.checkpoint.as_bytes())?),
+            None => {
+                let summary = pending.iter().find(|summary| summary.segment == newest);
+                summary.map(|summary| checkpoint_of(self.log(), summary)).transpose()?
+            }
+        };
+        match ours {
+            Some(ours) if ours == theirs => Ok(()),
+            Some(ours) => Err(RecoverError::Split {
+                segment: newest,
+                ours: ours.root,
+                our_size: ours.size,
+                theirs: theirs.root,
+                their_size: theirs.size,
+            }),
+            None => {
+                let last =
+                    pending.last().map(|last| last.segment).or(committed.map(|committed| committed.segment));
+                let ours = last.map_or("none".to_owned(), |last| last.to_string());
+                Err(RecoverError::SpoolBehind { ours, theirs: newest, root: theirs.root })
+            }
+        }
+    }
+
+    /// Whether the marker is there; that it names this log and our key.
+    fn check_marker(&self, layout: &Layout) -> Result<bool, RecoverError> {
+        let Some(bytes) = self.store.get(&layout.marker())? else { return Ok(false) };
+        let (store, log) = (self.store.location(), self.log().clone());
+        let marker: Marker = match serde_json::from_slice(&bytes) {
+            Ok(marker) => marker,
+            Err(error) => return Err(RecoverError::Marker { store, log, problem: error.to_string() }),
+        };
+        if marker.v != 1 || marker.log != log {
+            let problem = format!("it is version {} of log {}", marker.v, marker.log);
+            return Err(RecoverError::Marker { store, log, problem });
+        }
+        let found = self.key.verifier_key().to_string();
+        if !marker.keys.contains(&found) {
+            return Err(RecoverError::WrongKey { store, log, expected: marker.keys.join(", "), found });
+        }
+        Ok(true)
+    }
+
+    fn checkpoint(&self, layout: &Layout, segment: SegmentNo) -> Result<Checkpoint, RecoverError> {
+        let bytes = self.store.get(&layout.checkpoint(segment))?.unwrap_or_default();
+        self.verified(segment, &bytes)
+    }
+
+    fn verified(&self, segment: SegmentNo, bytes: &[u8]) -> Result<Checkpoint, RecoverError> {
+        let keys = [self.key.verifier_key().clone()];
+        Checkpoint::parse_and_verify(bytes, self.log(), &keys).map_err(|source| {
+            RecoverError::ForeignCheckpoint { store: self.store.location(), segment, source }
+        })
+    }
+
+    /// An empty spool: the log begins here, or its spool is lost.
+    fn from_store(&self) -> Result<Recovered, RecoverError> {
+        let layout = self.layout();
+        let away = |error| match error {
+            error @ StoreError::Unavailable { .. } if !self.create_log => RecoverError::StoreAway(error),
+            error => error.into(),
+        };
+        if self.create_log {
+            self.store.prepare()?;
+        }
+        let there = match self.check_marker(&layout) {
+            Err(RecoverError::Store(error)) => return Err(away(error)),
+            other => other?,
+        };
+        if !there {
+            return self.create(&layout);
+        }
+        let Some(newest) = store::newest_checkpoint(self.store, &layout)? else {
+            self.spool.update_state(|_| {}).map_err(io("write the state"))?;
+            return Ok(recovered(Head::new(), Vec::new(), Before::SpoolLost(Timestamp::now())));
+        };
+        let checkpoint = self.checkpoint(&layout, newest)?;
+        let (bytes, place) = self.stored_segment(&layout, newest)?;
+        let bad = |source| RecoverError::Segment { segment: newest, place: place.clone(), source };
+        let begin = first_line(&bytes).map_err(bad)?;
+        let index = read_index(&bytes[..]).map_err(bad)?.index;
+        let before = CompactRange::from_hashes(0, index.first_seq.0, index.before)?;
+        let expected =
+            Expected { log: self.log(), segment: newest, before: &before, prev_sha256: begin.prev_sha256 };
+        let summary = derive(&bytes[..], &expected).map_err(bad)?;
+        let ours = checkpoint_of(self.log(), &summary)?;
+        if ours != checkpoint {
+            return Err(RecoverError::Split {
+                segment: newest,
+                ours: ours.root,
+                our_size: ours.size,
+                theirs: checkpoint.root,
+                their_size: checkpoint.size,
+            });
+        }
+        let note = checkpoint.sign([self.key]).map_err(|source| RecoverError::ForeignCheckpoint {
+            store: self.store.location(),
+            segment: newest,
+            source,
+        })?;
+        let committed = committed(&summary, note);
+        let mut head = Head::of(&committed, checkpoint.size)?;
+        let lost_since = index.max_ts;
+        // A segment whose checkpoint the lost boot did not live to put is adopted, never numbered anew.
+        let mut pending = Vec::new();
+        let next = newest.next();
+        if store::find_segment(self.store, &layout, next)?.is_some() {
+            let (bytes, place) = self.stored_segment(&layout, next)?;
+            let expected = Expected {
+                log: self.log(),
+                segment: next,
+                before: &head.tree,
+                prev_sha256: head.prev_sha256,
+            };
+            let summary = derive(&bytes[..], &expected).map_err(|source| RecoverError::Segment {
+                segment: next,
+                place,
+                source,
+            })?;
+            self.spool.adopt(next, &bytes).map_err(io("take a segment over from the store"))?;
+            head.advance(&summary);
+            pending.push(summary);
+        }
+        self.spool.update_state(|state| state.committed = Some(committed)).map_err(io("write the state"))?;
+        Ok(recovered(head, pending, Before::SpoolLost(lost_since)))
+    }
+
+    fn create(&self, layout: &Layout) -> Result<Recovered, RecoverError> {
+        if !self.create_log {
+            return Err(RecoverError::NoSuchLog { store: self.store.location(), log: self.log().clone() });
+        }
+        let marker =
+            Marker { v: 1, log: self.log().clone(), keys: vec![self.key.verifier_key().to_string()] };
+        let bytes = serde_json::to_vec(&marker).expect("a marker has string keys only");
+        self.store.put_new(&layout.marker(), Content::Bytes(&bytes))?;
+        self.spool.update_state(|_| {}).map_err(io("write the state"))?;
+        Ok(recovered(Head::new(), Vec::new(), Before::None))
+    }
+
+    fn stored_segment(&self, layout: &Layout, segment: SegmentNo) -> Result<(Vec<u8>, String), RecoverError> {
+        let missing = || RecoverError::Segment {
+            segment,
+            place: self.store.location(),
+            source: BadSegment::Content { problem: "it is not there, but its checkpoint is".to_owned() },
+        };
+        let name = store::find_segment(self.store, layout, segment)?.ok_or_else(missing)?;
+        let bytes = self.store.get(&name)?.ok_or_else(missing)?;
+        Ok((bytes, format!("{}/{name}", self.store.location())))
+    }
+}
+
+fn recovered(head: Head, pending: Vec<SegmentSummary>, before: Before) -> Recovered {
+    let Head { tree, next_segment, prev_sha256, last_segment_ts } = head;
+    Recovered { tree, next_segment, prev_sha256, last_segment_ts, pending, before }
+}
+
+/// The record that begins a segment, as it stands in its first frame.
+fn first_line(bytes: &[u8]) -> Result<SegmentLine, BadSegment> {
+    let index = read_index(bytes)?.index;
+    let problem = |problem: &str| BadSegment::Content { problem: problem.to_owned() };
+    let frame = index.frames.first().ok_or_else(|| problem("it has no frames"))?;
+    let mut reader = crate::segment::FrameReader::new()?;
+    let (_, raw) = reader.read(bytes, frame)?;
+    let line = raw.split(|b| *b == b'\n').next().unwrap_or_default();
+    SegmentLine::parse(line).ok_or_else(|| problem("it does not begin with a `segment` record"))
+}
+
+/// The checkpoint after a segment, unsigned.
+pub(crate) fn checkpoint_of(log: &LogName, summary: &SegmentSummary) -> Result<Checkpoint, RangeError> {
+    Ok(Checkpoint { origin: log.clone(), size: summary.tree.size(), root: summary.tree.root()? })
+}
+
+/// What the spool remembers of a segment whose checkpoint is in the store.
+pub(crate) fn committed(summary: &SegmentSummary, checkpoint: String) -> Committed {
+    Committed {
+        segment: summary.segment,
+        sha256: summary.sha256,
+        first_ts: summary.first_ts,
+        checkpoint,
+        range: summary.tree.hashes().to_vec(),
+    }
+}
+
+fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> RecoverError {
+    move |source| RecoverError::Io { doing, source }
+}
