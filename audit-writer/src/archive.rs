@@ -13,8 +13,12 @@ use thiserror::Error;
 use crate::checkpoint::{Checkpoint, LogName, MAX_CHECKPOINT};
 
 mod listing;
+mod spool;
+mod view;
 
 pub use listing::{Date, Listing, SegmentObject};
+pub use spool::SpoolContents;
+pub use view::LogView;
 
 /// Folders are looked through this deep; a log's name has at most a hundred components.
 const MAX_DEPTH: usize = 128;

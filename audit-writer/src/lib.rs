@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod record;
 pub mod recover;
 pub mod ring;
+pub mod search;
 pub mod segment;
 pub mod ship;
 pub mod spool;

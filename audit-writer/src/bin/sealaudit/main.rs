@@ -5,6 +5,12 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+mod filters;
+mod logs;
+mod output;
+mod search;
+mod show;
+mod tail;
 mod verify;
 mod when;
 
@@ -25,6 +31,14 @@ Exit codes: 0 good · 1 a finding, or nothing matched · 2 could not do it (usag
 enum Command {
     /// Derive everything again from the records, and say what is not as it was signed
     Verify(verify::Arguments),
+    /// Find records
+    Search(search::Arguments),
+    /// Print a record, or all records of a request, whole
+    Show(show::Arguments),
+    /// Print the last records, and follow those that come
+    Tail(tail::Arguments),
+    /// List the logs of a store
+    Logs(logs::Arguments),
     /// Print completions for a shell, to be read by it
     #[command(
         after_help = "Example:\n  sealaudit completions bash > ~/.local/share/bash-completion/completions/sealaudit"
@@ -49,6 +63,10 @@ enum Done {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Search(arguments) => search::run(&arguments),
+        Command::Show(arguments) => show::run(&arguments),
+        Command::Tail(arguments) => tail::run(&arguments),
+        Command::Logs(arguments) => logs::run(&arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "sealaudit", &mut io::stdout());
             Ok(Done::Good)
