@@ -29,6 +29,17 @@ impl Config {
 
     /// Loads a configuration made in code, named `name` in errors. Relative paths begin at the working directory.
     ///
+    /// ```
+    /// use gateway::config::Config;
+    ///
+    /// let problems = Config::from_text("x.yaml", "version: 1\nlisten: []\nrouts: []").unwrap_err();
+    /// let third = problems.iter().find(|problem| problem.line == 3).unwrap();
+    /// assert_eq!(
+    ///     third.to_string(),
+    ///     "x.yaml:3:1: unknown key `routs` in the configuration (value: an empty list): did you mean `routes`?"
+    /// );
+    /// ```
+    ///
     /// # Errors
     ///
     /// Everything that is wrong with it.

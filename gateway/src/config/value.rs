@@ -56,6 +56,13 @@ impl ByteSize {
     }
 
     /// Reads `64MiB`: a whole number and one of `B`, `KiB`, `MiB`, `GiB`, `TiB`.
+    ///
+    /// ```
+    /// use gateway::config::ByteSize;
+    ///
+    /// assert_eq!(ByteSize::parse("64MiB"), Some(ByteSize::mib(64)));
+    /// assert_eq!(ByteSize::parse("64 MB"), None);
+    /// ```
     pub fn parse(text: &str) -> Option<Self> {
         scaled(text, &SIZES).map(ByteSize)
     }

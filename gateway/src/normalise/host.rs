@@ -19,6 +19,14 @@ pub struct Host<'a> {
 impl<'a> Host<'a> {
     /// Reads the value of a Host header, or an authority.
     ///
+    /// ```
+    /// use gateway::normalise::{Host, Scheme};
+    ///
+    /// let host = Host::parse(b"API.example.com.:8080", Scheme::Http)?;
+    /// assert_eq!((host.as_str(), host.name()), ("api.example.com:8080", "api.example.com"));
+    /// # Ok::<(), gateway::normalise::Refusal>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Refusal::BadHost`]: a user name, a broken port, empty labels, or characters that no host name has. Bytes of

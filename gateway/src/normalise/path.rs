@@ -54,6 +54,13 @@ static CLASSES: [Class; 256] = {
 /// The result begins with `/`, is ASCII, holds no dot segment, no `//`, no escape of an unreserved character, of a
 /// slash, of a backslash or of a control character; and `path` of it is itself.
 ///
+/// ```
+/// use gateway::normalise::{Refusal, path};
+///
+/// assert_eq!(path(b"/orders//%34%32/./x/..").as_deref(), Ok("/orders/42/"));
+/// assert_eq!(path(b"/orders/%2e%2e/%2E%2E/etc"), Err(Refusal::AboveRoot));
+/// ```
+///
 /// # Errors
 ///
 /// [`Refusal::BadTarget`] where it does not begin with `/`; otherwise what two servers could read differently.
