@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use audit_writer::checkpoint::LogName;
 use clap::{CommandFactory as _, Parser as _};
 use gateway::cli::{Cli, Command, CompletionsArgs, ExplainArgs, Format, KeygenArgs, ValidateArgs, exit};
 use gateway::config::{self, Config, Problems};
@@ -37,9 +38,9 @@ fn print(text: &str) -> io::Result<u8> {
     Ok(exit::CLEAN)
 }
 
-/// Writes why there is no result to standard error.
-fn fail(code: u8, why: impl std::fmt::Display) -> io::Result<u8> {
-    writeln!(io::stderr().lock(), "sealgate: {why}")?;
+/// Writes why there is no result, and what that comes from, to standard error.
+fn fail(code: u8, why: impl Into<anyhow::Error>) -> io::Result<u8> {
+    writeln!(io::stderr().lock(), "sealgate: {:#}", why.into())?;
     Ok(code)
 }
 
@@ -103,11 +104,11 @@ fn explain_request(args: &ExplainArgs) -> io::Result<u8> {
 }
 
 fn make_key(args: &KeygenArgs) -> io::Result<u8> {
-    let name = match args.name.parse() {
+    let name: LogName = match args.name.parse() {
         Ok(name) => name,
         Err(error) => return fail(exit::USAGE, error),
     };
-    match keygen(name, &args.output) {
+    match keygen(&name, &args.output) {
         Ok(verifier) => print(&verifier.to_string()),
         Err(error) => fail(exit::FAILED, error),
     }

@@ -1,13 +1,13 @@
 //! `sealgate proxy`: a configuration made from a command line, in the same words as any other.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use audit_writer::checkpoint::{KeyError, LogName, LogNameError, SigningKey};
+use audit_writer::checkpoint::{LogName, LogNameError};
+use audit_writer::key_file::{self, KeyFileError};
 
 use crate::cli::{ProxyArgs, Switchable};
 use crate::config::{Config, Problems};
@@ -37,21 +37,8 @@ pub enum StandaloneError {
     #[error("--log: {0}")]
     Log(#[from] LogNameError),
     /// The key that is there cannot be read.
-    #[error("{}: {source}", path.display())]
-    KeyFile {
-        /// The key file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The key that is there is none.
-    #[error("{}: {source}", path.display())]
-    Key {
-        /// The key file.
-        path: PathBuf,
-        /// Why not.
-        source: KeyError,
-    },
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     /// The key that is there belongs to another log.
     #[error("{} is the key of the log `{found}`, not of `{expected}`: leave --log out, or give another --data", path.display())]
     OtherLog {
@@ -175,15 +162,11 @@ fn log_name(args: &ProxyArgs) -> Result<LogName, StandaloneError> {
 }
 
 /// The name of the key in a file, where there is one.
-fn key_name(path: &Path) -> Result<Option<LogName>, StandaloneError> {
-    match fs::read_to_string(path) {
-        Ok(text) => {
-            let key = text.trim().parse::<SigningKey>();
-            let key = key.map_err(|source| StandaloneError::Key { path: path.to_owned(), source })?;
-            Ok(Some(key.name().clone()))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(StandaloneError::KeyFile { path: path.to_owned(), source }),
+fn key_name(path: &Path) -> Result<Option<LogName>, KeyFileError> {
+    match key_file::read(path) {
+        Ok(key) => Ok(Some(key.name().clone())),
+        Err(KeyFileError::Absent { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -327,7 +310,7 @@ mod tests {
     #[test]
     fn a_key_that_is_there_names_the_log() {
         let data = tempfile::tempdir().unwrap();
-        keygen("audit.example.com/gw-7".parse().unwrap(), data.path()).unwrap();
+        keygen(&"audit.example.com/gw-7".parse().unwrap(), data.path()).unwrap();
         let made = |more: &[&str]| {
             Standalone::new(&args(data.path(), &[&["--to", "http://127.0.0.1:1"], more].concat()))
         };
@@ -338,8 +321,8 @@ mod tests {
         );
         let other = made(&["--log", "audit.example.com/gw-8"]).unwrap_err();
         assert!(matches!(other, StandaloneError::OtherLog { .. }) && !other.is_usage());
-        fs::write(data.path().join("gateway.key"), "no key").unwrap();
-        assert!(matches!(made(&[]), Err(StandaloneError::Key { .. })));
+        std::fs::write(data.path().join("gateway.key"), "no key").unwrap();
+        assert!(matches!(made(&[]), Err(StandaloneError::Key(_))));
     }
 
     #[test]

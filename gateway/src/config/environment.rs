@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use audit_writer::checkpoint::SigningKey;
+use audit_writer::key_file::{self, KeyFileError};
 use rustix::fs::{Access, access};
 
 use super::error::{ConfigError, ErrorKind, Problems};
@@ -69,16 +69,14 @@ fn key(audit: &Audit) -> Option<String> {
     if mode & 0o077 != 0 {
         return Some(format!("expected a file for its owner's eyes only (mode 0600), found mode {mode:04o}"));
     }
-    let text = match fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) => return Some(format!("expected a key: {error}")),
-    };
-    match text.trim_end().parse::<SigningKey>() {
-        Err(error) => Some(format!("expected a key: {error}")),
+    match key_file::read(file) {
         Ok(key) if *key.name() != audit.log => {
             Some(format!("expected the key of the log `{}`, found that of `{}`", audit.log, key.name()))
         }
         Ok(_) => None,
+        Err(KeyFileError::Form { source, .. }) => Some(format!("expected a key: {source}")),
+        Err(KeyFileError::Read { source, .. }) => Some(format!("expected a key: {source}")),
+        Err(error) => Some(format!("expected a key: {error}")),
     }
 }
 
