@@ -17,9 +17,9 @@ run() {
   local name=$1 code
   shift
   printf '\n==> %s\n' "$*"
-  "$@" 2>&1 | tee >(sed 's/\x1b\[[0-9;]*[A-Za-z]//g' >"$results/$name.log")
+  "$@" 2>&1 | tee "$results/$name.log"
   code=${PIPESTATUS[0]}
-  wait
+  sed -i 's/\x1b\[[0-9;]*[A-Za-z]//g' "$results/$name.log"
   return "$code"
 }
 
