@@ -117,3 +117,81 @@ fn rebuild(segment: &Segment, before: CompactRange) -> anyhow::Result<(Vec<u8>, 
         .context("a segment holds at least one record")?;
     Ok((bytes, summary.sha256, summary.tree))
 }
+
+#[cfg(test)]
+mod tests {
+    use audit_writer::ids::SegmentNo;
+    use load_tests::folder::Folder;
+
+    use super::*;
+
+    fn line(seq: u64, kind: &str, rest: &str) -> Vec<u8> {
+        let ts = "2026-11-24T09:12:03.123456Z";
+        format!(
+            "{{\"seq\":{seq},\"v\":1,\"kind\":\"{kind}\",\"ts\":\"{ts}\",\"boot\":\"9f3c01aa\",{rest}}}\n"
+        )
+        .into_bytes()
+    }
+
+    fn begin(seq: u64, segment: u64, previous: Hash) -> Vec<u8> {
+        let names =
+            format!(r#""event":"segment","log":"a.test/gw","segment":{segment},"prev_sha256":"{previous}""#);
+        line(seq, "lifecycle", &names)
+    }
+
+    fn payment(seq: u64, status: u16) -> Vec<u8> {
+        let rest = format!(
+            r#""request_id":"id-{seq}","route":"payments","response":{{"status":{status},"bytes":9}}"#
+        );
+        line(seq, "completed", &rest)
+    }
+
+    fn write(
+        folder: &Folder,
+        number: u64,
+        lines: Vec<Vec<u8>>,
+        before: CompactRange,
+    ) -> (Hash, CompactRange) {
+        let path = folder.path().join(audit_writer::segment::file_name(SegmentNo(number)));
+        let segment = Segment {
+            path: path.clone(),
+            log: "a.test/gw".to_owned(),
+            boot: "9f3c01aa".to_owned(),
+            number: SegmentNo(number),
+            lines,
+        };
+        let (bytes, sha256, after) = rebuild(&segment, before).expect("a segment");
+        fs::write(path, bytes).expect("a file");
+        (sha256, after)
+    }
+
+    #[test]
+    fn everything_fits_after_a_forgery_but_the_root() {
+        let path = std::env::temp_dir().join(format!("sealgate-forge-{}", std::process::id()));
+        let folder = Folder::fresh(&path).expect("a temporary folder");
+        let lines = vec![begin(0, 0, Hash::ZERO), payment(1, 201), payment(2, 402)];
+        let (first, tree) = write(&folder, 0, lines, CompactRange::new(0));
+        let (_, honest) = write(&folder, 1, vec![begin(3, 1, first), payment(4, 201)], tree);
+
+        let forgery = forge(&path, "payments", r#""status":402"#, r#""status":201"#).expect("there is one");
+
+        assert_eq!((forgery.seq, forgery.request_id.as_str()), (2, "id-2"));
+        let segments = segments(&path).expect("both can still be read");
+        assert_eq!(segments[0].lines[2], payment(2, 201));
+        let rebuilt = Hash::of(&fs::read(&segments[0].path).expect("a file"));
+        assert_eq!(segments[1].lines[0], begin(3, 1, rebuilt), "the chain is mended");
+        let (_, _, forged) =
+            rebuild(&segments[1], rebuild(&segments[0], CompactRange::new(0)).expect("a segment").2)
+                .expect("a segment");
+        assert_eq!(
+            read_index(&fs::read(&segments[1].path).expect("a file")[..])
+                .expect("an index")
+                .index
+                .before
+                .len(),
+            2
+        );
+        assert_ne!(forged.root(), honest.root());
+        assert!(forge(&path, "payments", r#""status":402"#, "").is_err(), "there is none left");
+    }
+}
