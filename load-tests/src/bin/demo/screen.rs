@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const BOLD: &str = "1";
@@ -15,6 +15,9 @@ const DIM: &str = "2";
 const GREEN: &str = "32";
 const RED: &str = "31";
 const CYAN: &str = "1;36";
+
+/// A line below the head, and no other.
+const PLAIN: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 fn coloured(code: &str, text: impl Display) -> String {
     if stdout().is_terminal() && env::var_os("NO_COLOR").is_none() {
@@ -65,7 +68,7 @@ pub(crate) fn difference(before: &str, after: &str) {
 /// A table; columns whose head begins with a space are numbers.
 pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_style(PLAIN);
     table.set_header(head.iter().map(|name| name.trim()));
     for row in rows {
         table.add_row(row);
