@@ -125,6 +125,3 @@ fn newest(cursors: &mut [Cursor<'_>], reader: &mut Reader) -> Option<Hit> {
     let (_, at) = heads.max_by_key(|&(ts, at)| (ts, std::cmp::Reverse(at)))?;
     cursors[at].take()
 }
-
-#[cfg(test)]
-mod tests;

@@ -161,6 +161,3 @@ pub fn verify(
     let report = Report { now: options.now, logs, present, fail_on: options.fail_on.clone() };
     Ok((report, next_state))
 }
-
-#[cfg(test)]
-mod tests;

@@ -90,6 +90,8 @@ pub(super) struct Chain {
     files: HashMap<SegmentNo, Hash>,
     /// Configurations that `start` records name, and the first that does.
     configs: HashMap<Hash, Place>,
+    /// Whether the segment before had no findings.
+    before_is_good: bool,
     /// Segments that cannot be proven because one before them was changed.
     unproven: Option<(SegmentNo, SegmentNo)>,
 }
@@ -98,7 +100,15 @@ impl Chain {
     /// Goes on from `standing`; `signed_before` is the checkpoint at which that is.
     pub(super) fn new(log: &str, standing: Standing, signed_before: Option<Checkpoint>) -> Chain {
         let (files, configs) = (HashMap::new(), HashMap::new());
-        Chain { log: log.to_owned(), standing, signed_before, files, configs, unproven: None }
+        Chain {
+            log: log.to_owned(),
+            standing,
+            signed_before,
+            files,
+            configs,
+            before_is_good: true,
+            unproven: None,
+        }
     }
 
     /// Configurations that served, and where the log says so.
@@ -114,13 +124,13 @@ impl Chain {
     pub(super) fn take(&mut self, checked: Checked, report: &mut LogReport) {
         let Checked { number, commitment, sha256, stored, derived, remarks } = checked;
         if number != self.standing.next {
+            self.before_is_good = false;
             self.signed_before = None;
             self.standing.prev_sha256 = None;
             self.interrupt(None, report);
         }
         let good_so_far = remarks.findings.is_empty() && remarks.unreadable.is_empty();
         report.absorb(remarks);
-        let findings = report.findings_in_all();
         self.files.extend(sha256.map(|sha256| (number, sha256)));
 
         let signed = match commitment {
@@ -140,9 +150,12 @@ impl Chain {
             );
             report.finding(FindingKind::Split, self.place(number), message);
         }
+        let mut findings = report.findings_in_all();
         match derived {
             Some(derived) => {
                 self.link(number, &derived, report);
+                findings = report.findings_in_all();
+                self.check_clock(number, &derived, report);
                 self.standing.prev_ts = Some(derived.first_ts);
                 self.standing.newest = self.standing.newest.max(Some(derived.max_ts));
                 let boot = derived.boot;
@@ -158,27 +171,31 @@ impl Chain {
             report.size = Some(checkpoint.size.0);
             report.root = Some(checkpoint.root);
         }
-        if sha256.is_some() && good_so_far && findings == report.findings_in_all() {
-            report.segments.good += 1;
-        }
+        self.before_is_good = sha256.is_some() && good_so_far && findings == report.findings_in_all();
+        report.segments.good += u64::from(self.before_is_good);
         self.signed_before = signed;
         self.standing.next = number.next();
     }
 
-    /// What binds a segment to the one before: its hash, and the clock.
-    fn link(&self, number: SegmentNo, derived: &Derived, report: &mut LogReport) {
-        if let Some(expected) = self.standing.prev_sha256
-            && expected != derived.prev_sha256
-        {
-            let (place, found) = (self.place(number), derived.prev_sha256);
-            let message = match number.previous() {
-                Some(before) => format!(
-                    "its first record says that segment {before} hashes to {found}, it hashes to {expected}"
-                ),
-                None => format!("it is the first, and its first record names {found} before it"),
-            };
-            report.finding(FindingKind::Changed, place, message);
+    /// What binds a segment to the one before: the hash of its file.
+    fn link(&mut self, number: SegmentNo, derived: &Derived, report: &mut LogReport) {
+        let named = derived.prev_sha256;
+        match (number.previous(), self.standing.prev_sha256) {
+            (None, _) if named != Hash::ZERO => {
+                let message = format!("it is the first, and its first record names {named} before it");
+                report.finding(FindingKind::Changed, self.place(number), message);
+            }
+            // Of a segment with findings of its own it goes without saying.
+            (Some(before), Some(found)) if found != named && self.before_is_good => {
+                let message = format!("the file hashes to {found}, segment {number} names {named} before it");
+                report.finding(FindingKind::Changed, self.place(before), message);
+                report.segments.good -= 1;
+            }
+            _ => {}
         }
+    }
+
+    fn check_clock(&self, number: SegmentNo, derived: &Derived, report: &mut LogReport) {
         if let Some(before) = self.standing.prev_ts.filter(|&before| derived.first_ts < before) {
             let message = format!("it begins at {}, the segment before began at {before}", derived.first_ts);
             report.finding(FindingKind::Clock, self.place(number), message);

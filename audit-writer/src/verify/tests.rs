@@ -1,1 +1,0 @@
-//! Verification against stores that the tests build, honest and hostile.
