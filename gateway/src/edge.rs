@@ -19,6 +19,7 @@ mod http1;
 mod limit;
 mod listener;
 mod rejection;
+mod request_line;
 mod tap;
 mod transport;
 

@@ -45,6 +45,8 @@ pub enum Cut {
     HeaderTimeout,
     /// The head was too large.
     HeaderTooLarge,
+    /// The request line was none.
+    Malformed,
     /// The client did not read for too long.
     WriteIdle,
     /// The exchange took longer than its route allows.
@@ -188,7 +190,8 @@ impl Attempt {
             0 => Cut::None,
             1 => Cut::HeaderTimeout,
             2 => Cut::HeaderTooLarge,
-            3 => Cut::WriteIdle,
+            3 => Cut::Malformed,
+            4 => Cut::WriteIdle,
             _ => Cut::Deadline,
         }
     }

@@ -1,8 +1,9 @@
 //! The stream that Pingora sees: it notices what no hook is told of.
 //!
 //! A tap counts what is read, holds the deadlines that Pingora has not got (a head's, an idle connection's, a stalled
-//! write's, the whole exchange's), and the size of a head. When it breaks off, or when Pingora answers a head that no
-//! hook saw, it sends the gateway's own answer in place of Pingora's and leaves in the attempt what happened.
+//! write's, the whole exchange's), and refuses a head that is too large or whose first line Pingora would repair. When
+//! it refuses, or when Pingora does so before any hook, the gateway's own answer is sent, and the attempt knows what
+//! happened.
 
 use std::io;
 use std::pin::Pin;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use super::alarm::Alarm;
 use super::answer::Answer;
 use super::attempt::{Attempt, Cut, Phase};
+use super::request_line::RequestLine;
 
 /// A stream for HTTP/1.1, watched on behalf of its attempts.
 pub(super) struct Tap<S> {
@@ -34,6 +36,10 @@ pub(super) struct Tap<S> {
     /// Since when a write has made no progress.
     stalled: Option<Instant>,
     write_alarm: Alarm,
+    /// The request line of a head that is being read.
+    line: RequestLine,
+    /// Whether the head was refused: there is nothing more to read.
+    refused: bool,
     /// What is left to send of an answer of the edge's own.
     answer: &'static [u8],
 }
@@ -47,6 +53,8 @@ impl<S> Tap<S> {
             read_alarm: Alarm::default(),
             stalled: None,
             write_alarm: Alarm::default(),
+            line: RequestLine::default(),
+            refused: false,
             answer: &[],
         }
     }
@@ -78,10 +86,36 @@ impl<S> Tap<S> {
         }
     }
 
+    /// Answers with one of the edge's own; the client may still be sending.
     fn answer_with(&mut self, answer: Answer) {
         self.attempt.set_answered(answer.status, answer.body);
         self.attempt.linger();
         self.answer = answer.bytes();
+    }
+
+    /// Breaks off reading. A head that was begun is answered.
+    fn refuse(&mut self, cut: Cut) {
+        self.attempt.set_cut(cut);
+        self.refused = true;
+        match cut {
+            Cut::HeaderTooLarge => self.answer_with(Answer::TOO_LARGE),
+            Cut::Malformed => self.answer_with(Answer::MALFORMED),
+            Cut::HeaderTimeout if self.attempt.received() > 0 => self.answer_with(Answer::TIMEOUT),
+            _ => {}
+        }
+    }
+
+    /// Looks at bytes of a head; says whether it goes on.
+    fn read_head(&mut self, phase: Phase, bytes: &[u8]) -> bool {
+        if phase == Phase::Idle && !bytes.is_empty() {
+            self.line = RequestLine::default();
+            self.attempt.set_phase(Phase::Head);
+        }
+        let well = self.line.read(bytes).is_ok();
+        if !well {
+            self.refuse(Cut::Malformed);
+        }
+        well
     }
 
     /// A write that stalls may do so for a while, and not beyond the exchange's deadline.
@@ -119,37 +153,54 @@ impl<S: AsyncWrite + Unpin> Tap<S> {
         }
         Poll::Ready(Ok(()))
     }
+
+    /// Sends the answer to a refused head, if there is one, and ends reading.
+    fn poll_refused<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        ready!(self.poll_answer(cx))?;
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        ready!(self.watch_write(flushed, cx))?;
+        Poll::Ready(Err(io::Error::other("the head was refused")))
+    }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tap<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let tap = &mut *self;
+        if tap.refused {
+            return tap.poll_refused(cx);
+        }
         let phase = tap.attempt.phase();
-        let before = buf.filled().len();
         // A head that is not complete within the limit is larger than the limit.
         if phase != Phase::Claimed && tap.attempt.received() > tap.attempt.connection.listener.header_bytes {
-            tap.attempt.set_cut(Cut::HeaderTooLarge);
-            return Poll::Ready(Err(io::Error::other("the head is too large")));
+            tap.refuse(Cut::HeaderTooLarge);
+            return tap.poll_refused(cx);
         }
+        let before = buf.filled().len();
         match Pin::new(&mut tap.io).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
-                let read = buf.filled().len() - before;
-                tap.attempt.receive(read as u64);
-                if read > 0 && phase == Phase::Idle {
-                    tap.attempt.set_phase(Phase::Head);
+                let bytes = &buf.filled()[before..];
+                tap.attempt.receive(bytes.len() as u64);
+                if phase == Phase::Claimed || tap.read_head(phase, bytes) {
+                    return Poll::Ready(Ok(()));
                 }
-                Poll::Ready(Ok(()))
+                buf.set_filled(before);
+                tap.poll_refused(cx)
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
                 let Some((due, cut)) = tap.read_due(phase) else { return Poll::Pending };
                 ready!(tap.read_alarm.poll(due, cx));
-                tap.attempt.set_cut(cut);
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                if phase == Phase::Claimed {
+                    // The hooks answer.
+                    tap.attempt.set_cut(cut);
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                tap.refuse(cut);
+                tap.poll_refused(cx)
             }
         }
     }
@@ -159,7 +210,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let tap = &mut *self;
         if tap.attempt.phase() != Phase::Claimed {
-            // Pingora refuses a head before any hook: ours is sent in its place.
+            // Pingora refuses a head before any hook: ours is sent in place of its answer.
             tap.answer_with(Answer::MALFORMED);
             return Poll::Ready(Ok(bytes.len()));
         }
@@ -176,14 +227,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let tap = &mut *self;
-        // Pingora sends nothing after a failed read, but it does shut the stream down.
-        if tap.attempt.phase() == Phase::Head && !tap.attempt.lingers() {
-            match tap.attempt.cut() {
-                Cut::HeaderTimeout => tap.answer_with(Answer::TIMEOUT),
-                Cut::HeaderTooLarge => tap.answer_with(Answer::TOO_LARGE),
-                _ => {}
-            }
-        }
         ready!(tap.poll_answer(cx))?;
         let shut = Pin::new(&mut tap.io).poll_shutdown(cx);
         tap.watch_write(shut, cx)
