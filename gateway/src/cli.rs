@@ -40,6 +40,10 @@ pub struct Cli {
 /// What `sealgate` can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Forward everything to one server, audited, without a configuration file.
+    Proxy(ProxyArgs),
+    /// Serve what the configuration says.
+    Run(RunArgs),
     /// Report everything that is wrong with a configuration, at once.
     Validate(ValidateArgs),
     /// Show where a request would go, as what, and why.

@@ -2,21 +2,22 @@
 
 use std::io::IsTerminal;
 
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
-/// Without `RUST_LOG`. Pingora's proxy would write a line for requests that fail, which have their record and their
-/// metric: clients must not be able to fill the log.
-const USUAL: &str = "info,pingora=warn,pingora_core=warn,pingora_proxy=off,pingora_load_balancing=warn";
+/// Pingora's part. Its proxy would write a line for requests that fail, which have their record and their metric:
+/// clients must not be able to fill the log.
+const PINGORA: &str = "pingora=warn,pingora_core=warn,pingora_load_balancing=warn,pingora_proxy=off";
 
-/// Sends events, Pingora's as well, to standard error: what `RUST_LOG` asks for, if it does.
+/// Sends events, Pingora's as well, to standard error: what `RUST_LOG` asks for if it does, else from `level` on.
 ///
 /// # Errors
 ///
 /// When `RUST_LOG` cannot be understood, or events go somewhere already.
-pub fn to_stderr() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub fn to_stderr(level: Level) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
         Ok(directives) => EnvFilter::try_new(directives)?,
-        Err(_) => EnvFilter::new(USUAL),
+        Err(_) => EnvFilter::new(format!("{level},{PINGORA}")),
     };
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -22,6 +22,7 @@ pub mod problem;
 pub mod proxy;
 pub mod request_id;
 pub mod route;
+pub mod serve;
 pub mod shutdown;
 pub mod standalone;
 pub mod trace_context;

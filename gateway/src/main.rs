@@ -6,14 +6,26 @@ use std::process::ExitCode;
 
 use audit_writer::checkpoint::LogName;
 use clap::{CommandFactory as _, Parser as _};
-use gateway::cli::{Cli, Command, CompletionsArgs, ExplainArgs, Format, KeygenArgs, ValidateArgs, exit};
+use gateway::cli::{
+    Cli, Command, CompletionsArgs, ExplainArgs, Format, KeygenArgs, ProxyArgs, RunArgs, ValidateArgs, exit,
+};
 use gateway::config::{self, Config, Problems};
+use gateway::diagnostics;
 use gateway::explain::explain;
 use gateway::keygen::keygen;
 use gateway::route::Router;
+use gateway::serve;
+use gateway::standalone::Standalone;
+use tracing::Level;
+
+/// Requests allocate in one thread and free in another, or in none for long: measured against the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Proxy(args) => proxy(&args),
+        Command::Run(args) => run(&args),
         Command::Validate(args) => validate(&args),
         Command::Explain(args) => explain_request(&args),
         Command::Keygen(args) => make_key(&args),
@@ -59,6 +71,40 @@ fn load(asked: Option<&Path>) -> Result<Config, io::Result<u8>> {
 fn report(problems: &Problems) -> io::Result<u8> {
     writeln!(io::stderr().lock(), "{problems}")?;
     Ok(exit::CONFIGURATION)
+}
+
+fn run(args: &RunArgs) -> io::Result<u8> {
+    match load(args.config.config.as_deref()) {
+        Ok(config) => serve(&config, Level::INFO, || {}),
+        Err(reported) => reported,
+    }
+}
+
+fn proxy(args: &ProxyArgs) -> io::Result<u8> {
+    let standalone = match Standalone::new(args) {
+        Ok(standalone) => standalone,
+        Err(error) => {
+            return fail(if error.is_usage() { exit::USAGE } else { exit::CONFIGURATION }, error);
+        }
+    };
+    for warning in &standalone.warnings {
+        writeln!(io::stderr().lock(), "sealgate: {warning}")?;
+    }
+    serve(&standalone.config, Level::WARN, || {
+        // Whether anybody reads it is not the requests' concern.
+        let _ = write!(io::stderr().lock(), "{}", standalone.banner(args));
+    })
+}
+
+/// Serves until the process is asked to stop.
+fn serve(config: &Config, level: Level, started: impl FnOnce()) -> io::Result<u8> {
+    if let Err(error) = diagnostics::to_stderr(level) {
+        return fail(exit::USAGE, anyhow::anyhow!("RUST_LOG: {error}"));
+    }
+    match serve::run(config, started) {
+        Ok(()) => Ok(exit::CLEAN),
+        Err(error) => fail(error.exit_code(), error),
+    }
 }
 
 fn validate(args: &ValidateArgs) -> io::Result<u8> {

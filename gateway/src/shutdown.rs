@@ -5,6 +5,8 @@
 //! end, and requests in flight are waited for. A further signal cuts whichever of these is being waited for. What is
 //! still in flight then is dropped with Pingora's runtimes, and recorded as `aborted`.
 //!
+//! Evidence that is found broken ends service as well, without the courtesy of a lameduck.
+//!
 //! SIGHUP will reload the configuration one day; until then it says that it does nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use audit_writer::ring::Recorder;
+use audit_writer::ship::Fatal;
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
@@ -91,6 +94,7 @@ impl Signals {
 /// Leads the gateway out when it is asked to leave.
 pub struct Departure {
     signals: Mutex<Signals>,
+    fatal: watch::Receiver<Option<Fatal>>,
     config: config::Shutdown,
     readiness: Arc<Readiness>,
     stop: watch::Sender<bool>,
@@ -99,15 +103,24 @@ pub struct Departure {
 }
 
 impl Departure {
-    /// On a signal, `readiness` ends, then `stop` says true, and `drain` is waited for.
+    /// On a signal `readiness` ends, then `stop` says true, and `drain` is waited for; on `fatal` at once.
     pub fn new(
         signals: Signals,
+        fatal: watch::Receiver<Option<Fatal>>,
         config: config::Shutdown,
         readiness: Arc<Readiness>,
         stop: watch::Sender<bool>,
         drain: Arc<Drain>,
     ) -> Departure {
-        Departure { signals: Mutex::new(signals), config, readiness, stop, drain, deadline: Arc::default() }
+        Departure {
+            signals: Mutex::new(signals),
+            fatal,
+            config,
+            readiness,
+            stop,
+            drain,
+            deadline: Arc::default(),
+        }
     }
 
     /// When everything has to be over; set once the gateway leaves.
@@ -117,11 +130,15 @@ impl Departure {
 
     async fn leave(&self) {
         let Signals(signals) = &mut *self.signals.lock().await;
-        // None: the signals' thread is gone, which it is not before this is dropped.
-        if signals.recv().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-        let lameduck = self.config.lameduck;
+        let mut fatal = self.fatal.clone();
+        let lameduck = tokio::select! {
+            Ok(broken) = fatal.wait_for(Option::is_some) => {
+                tracing::error!(error = broken.as_ref().map(tracing::field::display), "evidence broken: leaving");
+                Duration::ZERO
+            }
+            // Some: the signals' thread lives as long as its receiver.
+            Some(()) = signals.recv() => self.config.lameduck,
+        };
         tracing::info!(?lameduck, "leaving: not ready any more, still accepting");
         self.readiness.leaving.store(true, Ordering::Release);
         let cut = tokio::select! {
