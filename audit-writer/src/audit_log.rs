@@ -198,6 +198,7 @@ impl AuditLog {
         let mut recovered = recovery.run(state)?;
         let pending = std::mem::take(&mut recovered.pending);
         let in_spool = |source| RecoverError::Io { doing: "write the state", source };
+        spool.keep_config(&instance.config).map_err(in_spool)?;
         spool.update_state(|state| state.stopped = false).map_err(in_spool)?;
 
         let boot = format!("{:08x}", uuid::Uuid::new_v4().as_u128() as u32);
@@ -213,7 +214,7 @@ impl AuditLog {
         let mut writer = Writer::new(
             Parts {
                 config: config.clone(),
-                instance: instance.clone(),
+                instance,
                 boot: boot.clone(),
                 key: key.clone(),
                 ring: ring.clone(),
@@ -230,7 +231,6 @@ impl AuditLog {
             spool,
             store: store.clone(),
             layout: Layout::new(config.log.clone()),
-            instance,
             ring: ring.clone(),
             metrics: metrics.clone(),
             progress: progress.clone(),

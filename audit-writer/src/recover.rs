@@ -239,7 +239,7 @@ impl Recovery<'_> {
         let contents = self.spool.contents().map_err(io("list the files"))?;
         match state {
             Some(state) => self.from_spool(&state, &contents),
-            None if contents == Default::default() => self.from_store(),
+            None if contents.sealed.is_empty() && contents.wals.is_empty() => self.from_store(),
             None => Err(RecoverError::Spool { problem: "it has segments, but no state".to_owned() }),
         }
     }

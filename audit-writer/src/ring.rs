@@ -7,7 +7,7 @@
 //! Invariant: `reserved` counts the slots that are held plus the records that are queued, and never exceeds `limit`;
 //! the channel has room for `limit` records. Hooks reserve and fill from any thread; only the writer drains.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
@@ -33,6 +33,8 @@ pub struct Ring {
     /// A bit for each [`Reason`] that holds.
     refusing: AtomicU8,
     wake_at: u64,
+    /// The writer has nothing to do and waits to be woken by the next record.
+    idle: AtomicBool,
     writer: OnceLock<Thread>,
     accounting: Accounting,
     losses: [Losses; Reason::ALL.len()],
@@ -88,6 +90,7 @@ impl Ring {
             freed: Notify::new(),
             refusing: AtomicU8::new(0),
             wake_at: (limit / 2).clamp(1, WAKE_AT) as u64,
+            idle: AtomicBool::new(false),
             writer: OnceLock::new(),
             accounting: Accounting::default(),
             losses: Default::default(),
@@ -142,8 +145,17 @@ impl Ring {
         self.accounting.queued() >= self.wake_at
     }
 
-    /// Wakes the writer.
-    pub(crate) fn wake_writer(&self) {
+    /// The writer waits, for `timeout` at most, until a record comes. A record after a rest is thus written at once;
+    /// under load records come while the writer waits for its time, and wake nobody.
+    pub(crate) fn rest(&self, timeout: Duration) {
+        self.idle.store(true, Ordering::SeqCst);
+        if self.accounting.queued() == 0 {
+            std::thread::park_timeout(timeout);
+        }
+        self.idle.store(false, Ordering::SeqCst);
+    }
+
+    fn wake_writer(&self) {
         if let Some(writer) = self.writer.get() {
             writer.unpark();
         }
@@ -325,7 +337,8 @@ impl Slot {
         let queued = ring.accounting.captured();
         let sent = ring.sender.try_send(entry);
         sent.expect("a slot is held, the channel has room for all slots, and the ring keeps both ends");
-        if queued == ring.wake_at {
+        let ends_a_rest = queued == 1 && ring.idle.load(Ordering::SeqCst);
+        if queued == ring.wake_at || ends_a_rest {
             ring.wake_writer();
         }
     }

@@ -19,7 +19,6 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::accounting::{Reason, Stage};
-use crate::audit_log::Instance;
 use crate::checkpoint::{Checkpoint, SigningKey};
 use crate::ids::{SegmentNo, TreeSize};
 use crate::merkle::Hash;
@@ -104,7 +103,6 @@ pub(crate) struct Shipper {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) key: Arc<SigningKey>,
     pub(crate) layout: Layout,
-    pub(crate) instance: Instance,
     pub(crate) ring: Arc<Ring>,
     pub(crate) metrics: AuditMetrics,
     pub(crate) progress: Arc<Progress>,
@@ -120,7 +118,7 @@ impl Shipper {
     pub(crate) fn run(self, pending: Vec<SegmentSummary>) -> usize {
         let mut queue: VecDeque<Sealed> =
             pending.into_iter().map(|summary| Sealed { summary, captured: 0 }).collect();
-        let mut config_is_stored = false;
+        let mut configs_are_stored = false;
         let mut backoff = FIRST_BACKOFF;
         let mut writer_lives = true;
         loop {
@@ -128,7 +126,7 @@ impl Shipper {
             let wait = match queue.front() {
                 None if !writer_lives => return 0,
                 None => TICK,
-                Some(next) => match self.ship(&mut config_is_stored, next) {
+                Some(next) => match self.ship(&mut configs_are_stored, next) {
                     Ok(()) => {
                         backoff = FIRST_BACKOFF;
                         queue.pop_front();
@@ -194,20 +192,25 @@ impl Shipper {
         self.progress.update(|shipped| shipped.waiting = queue.len());
     }
 
-    fn ship(&self, config_is_stored: &mut bool, sealed: &Sealed) -> Result<(), ShipError> {
-        if !*config_is_stored {
-            let name = self.layout.config(self.instance.config_sha256());
-            self.put(sealed.summary.segment, &name, Content::Bytes(&self.instance.config))?;
-            *config_is_stored = true;
+    fn ship(&self, configs_are_stored: &mut bool, sealed: &Sealed) -> Result<(), ShipError> {
+        let in_spool = |error: std::io::Error| ShipError::Retry("spool", format!("in the spool: {error}"));
+        if !*configs_are_stored {
+            for sha256 in self.spool.contents().map_err(in_spool)?.configs {
+                let path = self.spool.config_path(sha256);
+                self.put(sealed.summary.segment, &self.layout.config(sha256), Content::File(&path))?;
+                self.spool.forget_config(sha256).map_err(in_spool)?;
+            }
+            *configs_are_stored = true;
         }
         let timer = self.metrics.upload.start_timer();
         let summary = &sealed.summary;
         let note = self.commit(summary)?;
         timer.observe_duration();
-        let in_spool = |error: std::io::Error| ShipError::Retry("spool", format!("in the spool: {error}"));
         let now = committed(summary, note);
         self.spool.update_state(|state| state.committed = Some(now)).map_err(in_spool)?;
         self.spool.forget(summary.segment).map_err(in_spool)?;
+        // A writer that has ended does not record it: the checkpoint itself is the proof.
+        let _ = self.writer.send(Control::Stored(summary.segment, summary.sha256));
         self.ring.accounting().reached(Stage::Uploaded, sealed.captured);
         self.metrics.segments_uploaded.inc();
         let at = Timestamp::now();
@@ -218,8 +221,6 @@ impl Shipper {
             let size = summary.tree.size();
             shipped.last_checkpoint = Some(LastCheckpoint { segment: summary.segment, size, root, at });
         });
-        // A writer that has ended does not record it: the checkpoint itself is the proof.
-        let _ = self.writer.send(Control::Stored(summary.segment, summary.sha256));
         Ok(())
     }
 

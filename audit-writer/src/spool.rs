@@ -6,6 +6,7 @@
 //! wal-NNNNNNNNNN         groups of the open segment
 //! NNNNNNNNNN.building    the segment under compression: never trusted, rebuilt from the WAL after a crash
 //! NNNNNNNNNN.ndjson.zst  sealed, waiting to be shipped
+//! config-<sha256>.yaml   a configuration that a `start` record names, waiting to be shipped
 //! ```
 //!
 //! The writer's thread makes and seals segments, the shipper's removes what is in the store and replaces `state`.
@@ -102,11 +103,14 @@ pub struct Contents {
     pub building: Vec<SegmentNo>,
     /// Numbers of sealed segments, ascending.
     pub sealed: Vec<SegmentNo>,
+    /// Configurations, by their SHA-256.
+    pub configs: Vec<Hash>,
 }
 
 const LOCK: &str = "lock";
 const STATE: &str = "state";
 const BUILDING: &str = ".building";
+const CONFIG: (&str, &str) = ("config-", ".yaml");
 
 impl Spool {
     /// Makes the directory where there is none, locks it, and reads its state.
@@ -255,6 +259,21 @@ impl Spool {
         disk::replace(&*self.disk, &self.sealed_path(segment), bytes)
     }
 
+    /// Keeps a configuration until it is in the store: durable before the `start` record that names it.
+    pub(crate) fn keep_config(&self, config: &[u8]) -> io::Result<()> {
+        disk::replace(&*self.disk, &self.config_path(Hash::of(config)), config)
+    }
+
+    /// Removes a configuration that is in the store.
+    pub(crate) fn forget_config(&self, sha256: Hash) -> io::Result<()> {
+        self.remove_if_there(&self.config_path(sha256))
+    }
+
+    /// Where a configuration lies.
+    pub(crate) fn config_path(&self, sha256: Hash) -> PathBuf {
+        self.path.join(format!("{}{sha256}{}", CONFIG.0, CONFIG.1))
+    }
+
     fn building_path(&self, segment: SegmentNo) -> PathBuf {
         self.path.join(format!("{}{BUILDING}", segment.digits()))
     }
@@ -281,6 +300,9 @@ pub fn contents(disk: &dyn Disk, path: &Path) -> io::Result<Contents> {
             contents.building.push(segment);
         } else if let Some(segment) = name.strip_suffix(segment::EXTENSION).and_then(SegmentNo::from_digits) {
             contents.sealed.push(segment);
+        } else if let Some(sha256) = name.strip_prefix(CONFIG.0).and_then(|name| name.strip_suffix(CONFIG.1))
+        {
+            contents.configs.extend(sha256.parse::<Hash>());
         }
     }
     contents.wals.sort_unstable();

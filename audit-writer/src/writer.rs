@@ -203,18 +203,22 @@ impl Writer {
 
     /// Writes until it is told to stop. What was captured is then durable, sealed and on its way to the shipper.
     pub(crate) fn run(mut self) -> Result<(), WriteError> {
-        let mut next_group = Instant::now();
+        let mut last_group = Instant::now();
         let stop_by = loop {
-            next_group += self.config.sync_interval;
-            let now = Instant::now();
-            next_group = next_group.max(now);
-            if !self.ring.is_filling() {
-                std::thread::park_timeout(next_group - now);
+            let interval = self.config.sync_interval;
+            let wait = (last_group + interval).saturating_duration_since(Instant::now());
+            if wait.is_zero() {
+                self.ring.rest(interval);
+            } else if !self.ring.is_filling() {
+                std::thread::park_timeout(wait);
             }
             if let Some(stop_by) = self.listen() {
                 break stop_by;
             }
             self.gather();
+            if !self.drained.is_empty() {
+                last_group = Instant::now();
+            }
             self.write_group()?;
             self.rotate()?;
             self.housekeep()?;
