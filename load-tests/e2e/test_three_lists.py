@@ -58,7 +58,7 @@ def run(module_directory, module_upstream) -> Iterator[Run]:
 
 def tune(config: dict) -> None:
     config["listen"][0]["limits"] = {"body_bytes": "64KiB"}
-    config["audit"]["segment"] = {"max_age": "2s"}
+    config["audit"] |= {"segment": {"max_age": "2s"}, "heartbeat_interval": "1s"}
 
 
 def keep_curling(port: int, directory, exchanges: list[Exchange]) -> None:
