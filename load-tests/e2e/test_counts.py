@@ -16,7 +16,8 @@ ROUTES = [
 SQL = """
 SELECT response.status AS status, count(*)
 FROM read_json('{files}', format = 'newline_delimited', union_by_name = true, compression = 'zstd')
-WHERE kind IN ('completed', 'aborted', 'rejected') GROUP BY status ORDER BY status
+WHERE response IS NOT NULL
+GROUP BY status
 """
 
 

@@ -106,9 +106,11 @@ class Gateway:
         self.wait(code, timeout)
 
     def wait(self, code: int, timeout: float = 30) -> None:
-        assert self.process.wait(timeout) == code, (
-            f"exit {self.process.returncode}, expected {code}:\n{self.log_text()}"
-        )
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {timeout:g} s:\n{self.log_text()}") from None
+        assert self.process.returncode == code, f"exit {self.process.returncode}, expected {code}:\n{self.log_text()}"
 
     def kill(self) -> None:
         """kill -9, which no process can answer."""

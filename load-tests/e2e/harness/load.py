@@ -137,8 +137,8 @@ class Aborter:
 
     def leave_within_the_upload(self, leave) -> None:
         target = f"/aborted/a{next(self._serial)}"
-        head = request_bytes(target, "POST", {"Content-Length": "100000"})
-        self._send_and_arrive(target, head + b"x" * 50000, leave)
+        head = request_bytes(target, "POST", {"Content-Length": "50000"})
+        self._send_and_arrive(target, head + b"x" * 25000, leave)
 
     def leave_within_the_head(self, leave) -> None:
         client = Client(self.port)
