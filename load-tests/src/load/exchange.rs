@@ -26,7 +26,7 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// Nothing that the plan asks for takes longer.
 const DEADLINE: Duration = Duration::from_secs(15);
 /// How long a client waits that hangs up before there is a reply.
-const PATIENCE: Duration = Duration::from_millis(40);
+const PATIENCE: Duration = Duration::from_millis(120);
 const CHUNK: &[u8; 256] = &[b'x'; 256];
 
 /// An exchange that did not go as planned.

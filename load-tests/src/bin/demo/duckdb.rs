@@ -22,7 +22,7 @@ struct Row {
 pub(crate) fn query(store: &Path) -> String {
     format!(
         "SELECT route, response.status AS status, count(*) AS requests,\n         \
-         round(median(duration_us) / 1000, 1) AS median_ms, sum(response.bytes) AS bytes\n    \
+         round(median(duration_us) / 1000, 2) AS median_ms, sum(response.bytes) AS bytes\n    \
          FROM read_json('{}/**/*.ndjson.zst', format = 'newline_delimited')\n   \
          WHERE kind IN ('completed', 'aborted') GROUP BY ALL ORDER BY ALL",
         store.display()
@@ -35,8 +35,8 @@ pub(crate) async fn show(query: &str) -> anyhow::Result<String> {
     run(&["-box", "-c", query]).await
 }
 
-/// Holds DuckDB's counts against the load generator's own.
-pub(crate) async fn compare(query: &str, sent: &Tally) -> anyhow::Result<usize> {
+/// Holds DuckDB's counts against the load generator's own; returns how many rows and requests there are on the log.
+pub(crate) async fn compare(query: &str, sent: &Tally) -> anyhow::Result<(usize, usize)> {
     let rows: Vec<Row> =
         serde_json::from_str(&run(&["-json", "-c", query]).await?).context("DuckDB did not print JSON")?;
     let in_log: BTreeMap<_, _> =
@@ -47,7 +47,7 @@ pub(crate) async fn compare(query: &str, sent: &Tally) -> anyhow::Result<usize> 
         in_log == sent,
         "the log and the load generator disagree.\n  the log:       {in_log:?}\n  the generator: {sent:?}"
     );
-    Ok(in_log.len())
+    Ok((in_log.len(), in_log.values().sum()))
 }
 
 async fn run(arguments: &[&str]) -> anyhow::Result<String> {

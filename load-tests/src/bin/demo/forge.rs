@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use audit_writer::{
+    ids::SegmentNo,
     merkle::{CompactRange, Hash},
     record::Brief,
     segment::{EXTENSION, FrameReader, SegmentBuilder, read_index},
@@ -29,12 +30,19 @@ struct Segment {
     path: PathBuf,
     log: String,
     boot: String,
-    number: audit_writer::ids::SegmentNo,
+    number: SegmentNo,
     lines: Vec<Vec<u8>>,
 }
 
-/// Replaces `find` by `replace` in the first record on `route` that holds it, and rebuilds the store `forged` around it.
-pub(crate) fn forge(forged: &Path, route: &str, find: &str, replace: &str) -> anyhow::Result<Forgery> {
+/// Replaces `find` by `replace` in the first record on `route` that holds it, from the segment `from` on, and rebuilds the
+/// store `forged` around it.
+pub(crate) fn forge(
+    forged: &Path,
+    from: SegmentNo,
+    route: &str,
+    find: &str,
+    replace: &str,
+) -> anyhow::Result<Forgery> {
     let mut forgery = None;
     let mut before = CompactRange::new(0);
     let mut renamed: Vec<(Hash, Hash)> = Vec::new();
@@ -42,7 +50,7 @@ pub(crate) fn forge(forged: &Path, route: &str, find: &str, replace: &str) -> an
         for (honest, rebuilt) in &renamed {
             rechain(&mut segment.lines, *honest, *rebuilt)?;
         }
-        if forgery.is_none() {
+        if forgery.is_none() && segment.number >= from {
             forgery = edit(&mut segment.lines, route, find, replace)?;
         }
         let honest = Hash::of(&fs::read(&segment.path)?);
@@ -120,7 +128,6 @@ fn rebuild(segment: &Segment, before: CompactRange) -> anyhow::Result<(Vec<u8>, 
 
 #[cfg(test)]
 mod tests {
-    use audit_writer::ids::SegmentNo;
     use load_tests::folder::Folder;
 
     use super::*;
@@ -173,7 +180,8 @@ mod tests {
         let (first, tree) = write(&folder, 0, lines, CompactRange::new(0));
         let (_, honest) = write(&folder, 1, vec![begin(3, 1, first), payment(4, 201)], tree);
 
-        let forgery = forge(&path, "payments", r#""status":402"#, r#""status":201"#).expect("there is one");
+        let forgery = forge(&path, SegmentNo(0), "payments", r#""status":402"#, r#""status":201"#)
+            .expect("there is one");
 
         assert_eq!((forgery.seq, forgery.request_id.as_str()), (2, "id-2"));
         let segments = segments(&path).expect("both can still be read");
@@ -192,6 +200,6 @@ mod tests {
             2
         );
         assert_ne!(forged.root(), honest.root());
-        assert!(forge(&path, "payments", r#""status":402"#, "").is_err(), "there is none left");
+        assert!(forge(&path, SegmentNo(0), "payments", r#""status":402"#, "").is_err(), "there is none left");
     }
 }

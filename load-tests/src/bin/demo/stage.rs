@@ -99,7 +99,17 @@ impl Stage {
         Ok(())
     }
 
-    /// Runs a program of this build to its end, shown as one would type it, and returns its output and exit code.
+    /// Runs a program of this build as one would type it: it writes to the terminal itself, and must end well.
+    pub(crate) async fn show(&self, name: &str, arguments: &[&str]) -> anyhow::Result<()> {
+        screen::command(&format!("{name} {}", arguments.join(" ")));
+        let mut command = tokio::process::Command::new(self.program(name));
+        let status = command.args(arguments).kill_on_drop(true).status().await;
+        let status = status.with_context(|| format!("cannot run {name}"))?;
+        ensure!(status.success(), "{name} ended with {status}");
+        Ok(())
+    }
+
+    /// Runs a program of this build, shown as one would type it, and returns its output and exit code.
     pub(crate) async fn run(&self, name: &str, arguments: &[&str]) -> anyhow::Result<(String, i32)> {
         screen::command(&format!("{name} {}", arguments.join(" ")));
         let output = tokio::process::Command::new(self.program(name))
