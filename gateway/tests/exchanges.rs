@@ -198,3 +198,28 @@ fn an_upgraded_connection_carries_bytes_both_ways_and_is_recorded_at_its_end() {
     let record = only(&records, "/upgrade/1");
     assert_eq!((&record["response"]["status"], &record["response"]["bytes"]), (&101.into(), &4.into()));
 }
+
+#[test]
+fn a_request_that_cannot_be_recorded_is_not_served() {
+    let upstream = Upstream::start();
+    let settings = Settings { audit: "  admit_timeout: 50ms\n  ring: { slots: 16 }", ..Settings::default() };
+    let gateway = Gateway::start(upstream.address, &settings);
+    let mut holders: Vec<_> = (0..16).map(|_| gateway.connect()).collect();
+    for holder in &mut holders {
+        holder.send("GET /held HTTP/1.1\r\nHost: api.test\r\n\r\n");
+    }
+    wait_for("the upstream has them", || (upstream.seen().len() == 16).then_some(()));
+    let refused = gateway.connect().get("/refused");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(gateway.metric("sealgate_audit_refused_total{reason=\"ring_full\"}"), 1.0);
+    assert_eq!(upstream.seen().len(), 16, "it was not forwarded");
+    upstream.release();
+    for holder in &mut holders {
+        assert_eq!(holder.response().expect("an answer").status, 200);
+    }
+    let records = gateway.stop();
+    assert_eq!(records.iter().filter(|record| record["request"]["path"] == "/held").count(), 16);
+    assert!(records.iter().all(|record| record["request"]["path"] != "/refused"));
+    let lost: u64 = records.iter().filter_map(|record| record["lost"].as_u64()).sum();
+    assert_eq!(lost, 1, "what has no record is declared");
+}
