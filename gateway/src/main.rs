@@ -15,7 +15,7 @@ use gateway::explain::explain;
 use gateway::keygen::keygen;
 use gateway::route::Router;
 use gateway::serve;
-use gateway::standalone::Standalone;
+use gateway::standalone::{Standalone, StandaloneError};
 use tracing::Level;
 
 /// Requests allocate in one thread and free in another, or in none for long: measured against the system's allocator.
@@ -52,7 +52,11 @@ fn print(text: &str) -> io::Result<u8> {
 
 /// Writes why there is no result, and what that comes from, to standard error.
 fn fail(code: u8, why: impl Into<anyhow::Error>) -> io::Result<u8> {
-    writeln!(io::stderr().lock(), "sealgate: {:#}", why.into())?;
+    let told = why.into().chain().map(ToString::to_string).reduce(|told, cause| {
+        // Some errors tell their cause themselves.
+        if told.ends_with(&cause) { told } else { format!("{told}: {cause}") }
+    });
+    writeln!(io::stderr().lock(), "sealgate: {}", told.unwrap_or_default())?;
     Ok(code)
 }
 
@@ -83,6 +87,7 @@ fn run(args: &RunArgs) -> io::Result<u8> {
 fn proxy(args: &ProxyArgs) -> io::Result<u8> {
     let standalone = match Standalone::new(args) {
         Ok(standalone) => standalone,
+        Err(StandaloneError::Configuration(problems)) => return report(&problems),
         Err(error) => {
             return fail(if error.is_usage() { exit::USAGE } else { exit::CONFIGURATION }, error);
         }

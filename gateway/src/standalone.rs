@@ -53,7 +53,7 @@ pub enum StandaloneError {
     #[error("--data {}: expected a path in UTF-8", .0.display())]
     Data(PathBuf),
     /// What the command line amounts to is no configuration.
-    #[error("{0}")]
+    #[error(transparent)]
     Configuration(#[from] Problems),
 }
 

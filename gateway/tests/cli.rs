@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -243,6 +244,31 @@ fn keygen_refuses_a_name_that_no_log_can_have() {
         sealgate(&["keygen", name, "-o", directory.path().to_str().unwrap()]).assert().code(2);
     }
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_cannot_serve_exits_with_what_is_to_be_done() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let proxy = |more: &[&str]| {
+        let arguments = ["proxy", "--data", data.to_str().unwrap(), "--admin", "off", "--metrics", "off"];
+        sealgate(&[&arguments[..], more].concat())
+    };
+    let to = ["--to", "http://127.0.0.1:1"];
+    proxy(&[&to[..], &["--listen", "nowhere"]].concat()).assert().code(2);
+    proxy(&["--to", "localhost:3000"]).assert().code(2);
+    proxy(&[&to[..], &["--log", "UPPER"]].concat()).assert().code(2);
+    let loop_back = proxy(&["--to", "http://127.0.0.1:8", "--listen", "127.0.0.1:8"]).assert().code(78);
+    assert_eq!(err(loop_back).matches("requests would go round").count(), 1);
+    let in_use = err(proxy(&[&to[..], &["--listen", &address]].concat()).assert().code(75));
+    assert!(in_use.contains(&address) && in_use.matches("in use").count() == 1, "{in_use}");
+    assert!(!data.exists(), "nothing is made before the addresses are had");
+
+    let problems = err(sealgate(&["run", "-c", "tests/configurations/wrong-keys.yaml"]).assert().code(78));
+    assert_eq!(problems, fs::read_to_string("tests/configurations/wrong-keys.errors").unwrap());
+    sealgate(&["run", "-c", LEAST]).env("RUST_LOG", "gateway=loud").assert().code(2);
 }
 
 #[test]
