@@ -43,6 +43,12 @@ class Prometheus:
 
     port: int
 
+    def is_ready(self) -> bool:
+        try:
+            return ask(self.port, "/-/ready", fields={"Connection": "close"}, host="localhost").status == 200
+        except OSError:
+            return False
+
     def get(self, path: str) -> dict:
         answer = ask(self.port, path, fields={"Connection": "close"}, host="localhost")
         body = json.loads(answer.body)
@@ -128,10 +134,7 @@ def prometheus(module_directory: Path, gateway: Gateway, load: None) -> Iterator
 
     def has_rates() -> bool:
         assert process.poll() is None, (module_directory / "prometheus.log").read_text(errors="replace")
-        try:
-            return bool(prometheus.numbers("rate(sealgate_audit_segments_total[10s]) > 0"))
-        except OSError:
-            return False
+        return prometheus.is_ready() and bool(prometheus.numbers("rate(sealgate_audit_segments_total[10s]) > 0"))
 
     try:
         wait_until(has_rates, "Prometheus has seen segments being sealed", timeout=60)
