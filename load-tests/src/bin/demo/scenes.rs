@@ -54,10 +54,10 @@ pub(crate) async fn play() -> anyhow::Result<()> {
     }
     table(&sent);
 
-    heading(3, "what the log says: the last records");
+    heading(3, "what the log says: the last records of one route");
     say("Written and flushed within 20 ms; not sealed yet, and they say so.");
     let data = path(&stage.data())?;
-    stage.show("sealaudit", &["tail", &data, "-n", "6", "--format", "table"]).await?;
+    stage.show("sealaudit", &["tail", &data, "-n", "6", "--route", "payments", "--format", "table"]).await?;
 
     heading(4, "the proof");
     screen::command(&format!("kill -TERM {}   # sealgate drains, seals, ships, and ends", gateway.id()));
