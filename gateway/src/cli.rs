@@ -69,7 +69,7 @@ Examples:
   sealaudit search sealgate-data --status 5xx
   sealaudit verify sealgate-data/store --keys sealgate-data/gateway.pub")]
 pub struct ProxyArgs {
-    /// The server to forward to: http://HOST[:PORT]
+    /// The server to forward to: `http://HOST[:PORT]`
     #[arg(long, value_name = "URL")]
     pub to: String,
     /// Where clients connect to
@@ -78,13 +78,13 @@ pub struct ProxyArgs {
     /// The directory of key, spool and store
     #[arg(long, value_name = "DIR", default_value = "./sealgate-data")]
     pub data: PathBuf,
-    /// The log's name [default: the existing key's, else sealgate.localhost/gw-1]
+    /// The log's name; without it the existing key's, else sealgate.localhost/gw-1
     #[arg(long, value_name = "NAME")]
     pub log: Option<String>,
-    /// The listener for /status and /metrics, or `off` [default: 127.0.0.1:9911, when it is free]
+    /// The listener for /status and /metrics, or `off`; without it 127.0.0.1:9911, when that is free
     #[arg(long, value_name = "ADDRESS|off")]
     pub admin: Option<Switchable>,
-    /// The listener for /metrics, /livez and /readyz, or `off` [default: 127.0.0.1:9912, when it is free]
+    /// The listener for /metrics, /livez and /readyz, or `off`; without it 127.0.0.1:9912, when that is free
     #[arg(long, value_name = "ADDRESS|off")]
     pub metrics: Option<Switchable>,
 }
@@ -115,7 +115,7 @@ impl std::str::FromStr for Switchable {
 /// Where a configuration is found.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
-    /// A file, or a directory whose *.yaml are merged [default: ./sealgate.yaml, else /etc/sealgate/sealgate.yaml]
+    /// A file, or a directory whose *.yaml are merged; without it ./sealgate.yaml, else /etc/sealgate/sealgate.yaml
     #[arg(short, long, value_name = "FILE|DIR", env = "SEALGATE_CONFIG")]
     pub config: Option<PathBuf>,
 }
@@ -147,7 +147,7 @@ Examples:
   sealgate validate --no-environment -c conf/production.yaml        in CI, where the gateway's files are not
   helm template . | yq '.data[\"sealgate.yaml\"]' | sealgate validate -c -")]
 pub struct ValidateArgs {
-    /// A file, a directory whose *.yaml are merged, or - for standard input [default: as for `run`]
+    /// A file, a directory whose *.yaml are merged, or - for standard input; without it as for `run`
     #[arg(short, long, value_name = "FILE|DIR|-", env = "SEALGATE_CONFIG")]
     pub config: Option<PathBuf>,
     /// Touch no file, key or store that the configuration names
@@ -175,7 +175,7 @@ pub struct ExplainArgs {
     pub format: Format,
     /// The method, such as GET
     pub method: String,
-    /// The URL as a client would ask for it: http://HOST[:PORT]/PATH[?QUERY]
+    /// The URL as a client would ask for it: `http://HOST[:PORT]/PATH[?QUERY]`
     pub url: String,
 }
 

@@ -1,6 +1,6 @@
 //! One spelling for each request: what is routed, authorised, recorded and sent upstream is the same string.
 //!
-//! - [`path`]: escapes of unreserved characters are decoded once, all other escapes get capital digits, what may not
+//! - [`path()`]: escapes of unreserved characters are decoded once, all other escapes get capital digits, what may not
 //!   stand in a path is escaped, dot segments and double slashes are resolved. What two servers could read differently
 //!   is refused: an encoded slash or backslash, a backslash, control characters, broken escapes, text that is not
 //!   UTF-8, dot segments with parameters (`..;`), and climbing above the root.
