@@ -1,8 +1,8 @@
 //! The key on disk: `NAME.key` (mode 0600) holds the private key, `NAME.pub` beside it the verifier key.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{KeyError, LogName, SigningKey};
@@ -23,6 +23,14 @@ pub enum KeyFileError {
     Absent {
         /// The key file.
         path: PathBuf,
+    },
+    /// Others than its owner may read or write it.
+    #[error("the key `{path}` is not for its owner's eyes only: expected mode 0600, found {mode:04o}", path = .path.display())]
+    Mode {
+        /// The key file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
     },
     /// The file holds no key.
     #[error("`{path}` holds no private key", path = .path.display())]
@@ -57,15 +65,22 @@ pub fn public_path(private: &Path) -> PathBuf {
     private.with_extension("pub")
 }
 
-/// Reads a private key.
+/// Reads a private key, from a file that nobody but its owner may touch.
 ///
 /// # Errors
 /// See [`KeyFileError`].
 pub fn read(path: &Path) -> Result<SigningKey, KeyFileError> {
-    let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
+    let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => KeyFileError::Absent { path: path.into() },
         _ => KeyFileError::Read { path: path.into(), source },
-    })?;
+    };
+    let mut file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError::Mode { path: path.into(), mode });
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(failed)?;
     text.trim_end().parse().map_err(|source| KeyFileError::Form { path: path.into(), source })
 }
 
@@ -113,7 +128,7 @@ fn write_new(path: &Path, mode: u32, line: &str) -> io::Result<()> {
     file.write_all(b"\n")?;
     file.sync_all()?;
     match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => std::fs::File::open(parent)?.sync_all(),
+        Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
     }
 }
@@ -121,7 +136,6 @@ fn write_new(path: &Path, mode: u32, line: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_key_is_made_once_for_its_owner_only_and_read_back() {
@@ -148,6 +162,17 @@ mod tests {
         for text in ["", "PRIVATE+KEY+", "\u{0}\u{1}"] {
             std::fs::write(&path, text).expect("written");
             assert!(matches!(read(&path), Err(KeyFileError::Form { .. })), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_others_may_touch_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("gateway.key");
+        create(&path, &"a.test/1".parse().expect("a name")).expect("made");
+        for mode in [0o640, 0o604, 0o620] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
+            assert!(matches!(read(&path), Err(KeyFileError::Mode { mode: found, .. }) if found == mode));
         }
     }
 }
