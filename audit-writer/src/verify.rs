@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::archive::{Archive, ArchiveError};
+use crate::archive::{Archive, ArchiveError, SpoolContents};
 use crate::checkpoint::{Keyring, LogName};
 use crate::time::Timestamp;
 
@@ -115,6 +115,8 @@ pub fn verify(
     if !archive.has_store() && archive.spool().is_some() {
         return Err(VerifyError::SpoolAlone);
     }
+    // Before the store: what moves meanwhile is then seen in both, and counted where it is.
+    let spool = archive.spool().map(SpoolContents::read).transpose()?;
     let folders = archive.logs()?;
     if folders.is_empty() {
         return Err(ArchiveError::NoLog(archive.path().to_owned()).into());
@@ -132,6 +134,9 @@ pub fn verify(
         };
         present += 1;
         let (mut report, of_log) = log::verify(folder, &name, keys, options, state.of(&name), progress)?;
+        if let Some(spool) = spool.as_ref().filter(|spool| spool.log.as_ref() == Some(&name)) {
+            log::compare_with_spool(folder, &name, keys, spool, &mut report);
+        }
         if let Some(of_log) = of_log {
             next_state.put(name.clone(), of_log);
         }

@@ -1,5 +1,7 @@
 //! `verify` against stores that are right, stores that were meddled with, and stores that make no sense.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is how a failure is told")]
+
 mod store;
 
 use std::fs;
@@ -392,8 +394,11 @@ fn configurations_are_what_their_names_say_and_those_that_served_are_there() {
     log.segment(&[
         draft("lifecycle", format!(r#","event":"start","config":"{hash}""#)),
         completed("/1", 200),
-        stop(1),
     ]);
+    // A gateway that is killed before it put its first segment has not put its configuration either.
+    assert_eq!(kinds(&store, &log), []);
+    let first = log.prev_sha256;
+    log.segment(&[stored(0, first), completed("/2", 200), stop(2)]);
     assert_eq!(kinds_in_segment(&store, &log, 0), [FindingKind::Missing]);
     let path = log.home.join(format!("configs/{hash}.yaml"));
     fs::create_dir(log.home.join("configs")).unwrap();

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{ArchiveError, read_bounded};
 use crate::checkpoint::LogName;
-use crate::ids::SegmentNo;
+use crate::ids::{SegmentNo, Seq};
 use crate::segment::{self, read_index};
 use crate::wal;
 
@@ -26,6 +26,8 @@ const MAX_STATE: u64 = 1 << 20;
 pub struct SpoolContents {
     /// The log whose gateway it is, where any file tells.
     pub log: Option<LogName>,
+    /// What the gateway knows to be committed: a segment, and its checkpoint as it is in the store.
+    pub committed: Option<(SegmentNo, String)>,
     /// Sealed segments, by number.
     pub sealed: Vec<(SegmentNo, PathBuf, File)>,
     /// Write-ahead logs, by number.
@@ -39,7 +41,7 @@ impl SpoolContents {
     /// It cannot be read. What vanishes meanwhile is passed over.
     pub fn read(path: &Path) -> Result<SpoolContents, ArchiveError> {
         let fail = |source| ArchiveError::Read { path: path.to_owned(), source };
-        let mut contents = SpoolContents { log: None, sealed: Vec::new(), wals: Vec::new() };
+        let mut contents = SpoolContents { log: None, committed: None, sealed: Vec::new(), wals: Vec::new() };
         for entry in fs::read_dir(path).map_err(fail)? {
             let path = entry.map_err(fail)?.path();
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
@@ -57,25 +59,57 @@ impl SpoolContents {
         }
         contents.wals.sort_by_key(|(number, _)| *number);
         contents.sealed.sort_by_key(|(number, ..)| *number);
-        contents.log = contents.find_log(path);
+        let state = read_bounded(&path.join("state"), MAX_STATE).ok();
+        if let Some(state) = state.and_then(|state| serde_json::from_slice::<State>(&state).ok()) {
+            contents.log = Some(state.log);
+            contents.committed = state.committed.map(|committed| (committed.segment, committed.checkpoint));
+        } else {
+            contents.log = contents.find_log();
+        }
         Ok(contents)
     }
 
-    /// The log's name: from the state, or a sealed segment's index, or the first record of a WAL.
-    fn find_log(&self, path: &Path) -> Option<LogName> {
-        #[derive(Deserialize)]
-        struct Named {
-            log: LogName,
-        }
-        let named = |bytes: &[u8]| serde_json::from_slice::<Named>(bytes).ok().map(|named| named.log);
-        let state = read_bounded(&path.join("state"), MAX_STATE).ok().and_then(|state| named(&state));
+    /// The number after the last record, of those that can be read.
+    pub fn end_seq(&self) -> Option<Seq> {
+        let sealed =
+            self.sealed.iter().filter_map(|(_, _, file)| Some(read_index(file).ok()?.index.end_seq()));
+        let wals = self.wals.iter().filter_map(|(_, bytes)| {
+            let scan = wal::scan(bytes);
+            Some(Seq(scan.first_seq?.0 + scan.lines.len() as u64))
+        });
+        sealed.chain(wals).max()
+    }
+
+    /// The log's name, where there is no state yet: from a sealed segment's index, or the first record of a WAL.
+    fn find_log(&self) -> Option<LogName> {
         let from_sealed =
             || self.sealed.iter().find_map(|(_, _, file)| read_index(file).ok()?.index.log.parse().ok());
         let from_wals = || {
-            self.wals.iter().find_map(|(_, bytes)| wal::scan(bytes).lines.first().copied().and_then(named))
+            let mut first_lines =
+                self.wals.iter().filter_map(|(_, bytes)| wal::scan(bytes).lines.first().copied());
+            first_lines.find_map(|line| Some(serde_json::from_slice::<Named>(line).ok()?.log))
         };
-        state.or_else(from_sealed).or_else(from_wals)
+        from_sealed().or_else(from_wals)
     }
+}
+
+/// A file or a record that says whose it is.
+#[derive(Deserialize)]
+struct Named {
+    log: LogName,
+}
+
+/// What a reader needs of the spool's state.
+#[derive(Deserialize)]
+struct State {
+    log: LogName,
+    committed: Option<Committed>,
+}
+
+#[derive(Deserialize)]
+struct Committed {
+    segment: SegmentNo,
+    checkpoint: String,
 }
 
 fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {

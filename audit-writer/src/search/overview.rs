@@ -9,7 +9,6 @@ use crate::checkpoint::LogName;
 use crate::ids::SegmentNo;
 use crate::segment::{Index, read_index};
 use crate::time::Timestamp;
-use crate::wal;
 
 /// What the names and a few indexes of a log say. Nothing is verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,7 +56,10 @@ impl Overview {
         Overview {
             log: view.name.clone(),
             records,
-            unsealed: view.spool.as_ref().map(|_| unsealed(view, records)),
+            unsealed: view
+                .spool
+                .as_ref()
+                .map(|spool| spool.end_seq().map_or(0, |end| end.0.saturating_sub(records))),
             segments: listing.map_or(0, |listing| listing.segments.len() as u64),
             checkpoints: listing.map_or(0, |listing| listing.checkpoints.len() as u64),
             first: first.map(|first: Index| first.min_ts),
@@ -65,16 +67,4 @@ impl Overview {
             checkpoint_age_s: covered.map(|covered| now.since(covered.max_ts).as_secs()),
         }
     }
-}
-
-/// Records of the spool from the number `stored` on.
-pub(crate) fn unsealed(view: &LogView, stored: u64) -> u64 {
-    let Some(spool) = &view.spool else { return 0 };
-    let sealed =
-        spool.sealed.iter().filter_map(|(_, _, file)| Some(read_index(file).ok()?.index.end_seq().0));
-    let wals = spool.wals.iter().filter_map(|(_, bytes)| {
-        let scan = wal::scan(bytes);
-        Some(scan.first_seq?.0 + scan.lines.len() as u64)
-    });
-    sealed.chain(wals).max().unwrap_or(0).saturating_sub(stored)
 }

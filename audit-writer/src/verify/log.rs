@@ -1,5 +1,6 @@
 //! One log: from its listing to its report.
 
+use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use super::report::{Ago, FindingKind, LogReport, NoticeKind, Place};
 use super::segment::{Checked, Commitment, SegmentCheck, Task};
 use super::state::LogState;
 use super::{Options, Progress, VerifyError};
-use crate::archive::{ArchiveError, Listing, LogFolder, read_bounded};
+use crate::archive::{ArchiveError, Listing, LogFolder, SpoolContents, read_bounded};
 use crate::checkpoint::{Checkpoint, Keyring, LogName, MAX_CHECKPOINT};
 use crate::ids::SegmentNo;
 use crate::segment::read_index;
@@ -178,6 +179,46 @@ fn first_since(listing: &Listing, since: Timestamp) -> Option<SegmentNo> {
     let older =
         listing.segments.iter().rev().find(|(number, object)| is_before(**number, object.date) == Some(true));
     older.map(|(number, _)| number.next())
+}
+
+/// Holds a log against the spool of its own gateway: what that knows as committed must be in the store, and what it has
+/// beyond the store is counted.
+pub(super) fn compare_with_spool(
+    folder: &LogFolder,
+    name: &LogName,
+    keys: &Keyring,
+    spool: &SpoolContents,
+    report: &mut LogReport,
+) {
+    report.spool = Some(spool.end_seq().map_or(0, |end| end.0.saturating_sub(report.size.unwrap_or(0))));
+    let Some((number, committed)) = &spool.committed else { return };
+    let path = folder.path().join("checkpoints").join(number.digits());
+    let stored = match read_bounded(&path, MAX_CHECKPOINT as u64) {
+        Ok(stored) if stored == committed.as_bytes() => return,
+        Ok(stored) => Checkpoint::parse_and_verify(&stored, name, keys.of(name)).ok(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return report.unreadable(&path, error),
+    };
+    let known = Checkpoint::parse_and_verify(committed.as_bytes(), name, keys.of(name)).ok();
+    let place = Place::log(name.as_str()).segment(*number);
+    match (known, stored) {
+        (Some(known), Some(stored)) if known.size == stored.size => {
+            let message = format!(
+                "the gateway committed {} for size {}, the store has {}",
+                known.root, known.size, stored.root
+            );
+            report.finding(FindingKind::Split, place, message);
+        }
+        (Some(_), _) => {
+            let message =
+                format!("checkpoint {number}, which the gateway has committed, is not in the store");
+            report.finding(FindingKind::Rollback, place, message);
+        }
+        (None, _) => {
+            let message = format!("the checkpoint {number} that the spool remembers does not verify");
+            report.finding(FindingKind::BadSignature, place, message);
+        }
+    }
 }
 
 fn check_age(name: &LogName, options: &Options, report: &mut LogReport) {

@@ -1,6 +1,7 @@
 //! Stores that tests build record by record, honest or forged, through the library's own segments and checkpoints.
 
 #![allow(dead_code, reason = "each test program uses its part of it")]
+#![allow(clippy::unwrap_used, reason = "in a test a panic is how a failure is told")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
