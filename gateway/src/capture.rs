@@ -110,7 +110,8 @@ impl Capture {
         let connection = &self.attempt.connection;
         let peer = connection.peer.ip();
         let trusted = connection.listener.client_addresses.trusts(peer);
-        let inbound = head.headers.get(X_REQUEST_ID).filter(|_| trusted).and_then(RequestId::inbound);
+        let inbound = if trusted { head.headers.get(X_REQUEST_ID) } else { None };
+        let inbound = inbound.and_then(RequestId::inbound);
         let (asked, understood) = Asked::read(head, Scheme::Http);
         self.exchange = Some(Exchange {
             asked,
@@ -158,14 +159,14 @@ impl Capture {
         self.exchange().route.map(|index| &self.gateway.plans[index])
     }
 
-    /// An endpoint was chosen.
-    pub fn choose(&mut self, endpoint: usize) {
+    /// An endpoint was chosen, at `now`.
+    pub fn choose(&mut self, endpoint: usize, now: Instant) {
         let contact = &mut self.exchange_mut().contact;
         let attempts = contact.as_ref().map_or(1, |contact| contact.attempts + 1);
         *contact = Some(Contact {
             endpoint,
             attempts,
-            chosen: Instant::now(),
+            chosen: now,
             reused: false,
             connect: Duration::ZERO,
             first_byte: None,
@@ -190,10 +191,10 @@ impl Capture {
         contact.first_byte.get_or_insert_with(Instant::now);
     }
 
-    /// What the exchange may still take, if that is limited.
-    pub fn time_left(&self) -> Option<Duration> {
+    /// What the exchange may still take at `now`, if that is limited.
+    pub fn time_left(&self, now: Instant) -> Option<Duration> {
         let timeout = self.plan()?.route.timeout?;
-        Some(timeout.saturating_sub(self.started.elapsed()))
+        Some(timeout.saturating_sub(now - self.started))
     }
 
     /// Answers with a problem of the gateway's own.

@@ -6,7 +6,7 @@
 //!
 //! Pingora tells its hooks only of requests whose head it could read. Everything else, a malformed head, one that
 //! stalls or is too large, a connection without a request or beyond a limit, would pass without a trace. So the edge
-//! accepts connections itself, watches their streams ([`tap`]), and runs the request loop around
+//! accepts connections itself, watches their streams (`tap`), and runs the request loop around
 //! `HttpProxy::process_new_http` with an owner for every [`Attempt`]: a context that claimed it, or else one
 //! `rejected` record.
 //!

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, FORWARDED, HOST, PROXY_AUTHENTICATE};
+use http::header::{CONNECTION, FORWARDED, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -63,7 +63,7 @@ impl Forward<'_> {
         if *self.trace == TraceContext::Invalid {
             head.remove_header(&TRACEPARENT);
         }
-        if self.trace.trace_id().is_none() {
+        if self.trace.trace_id().is_none() && head.headers.contains_key(TRACESTATE) {
             head.remove_header(&TRACESTATE);
         }
         Ok(())
@@ -97,12 +97,12 @@ fn strip_forwarded(head: &mut RequestHeader) {
 }
 
 /// Takes off a response what belongs to the upstream's connection alone (RFC 9110, section 7.6.1). Pingora sets
-/// `Connection` and the framing itself.
+/// `Connection` itself.
 pub fn strip_hop_by_hop(head: &mut ResponseHeader) {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
-    if head.headers.contains_key(CONNECTION) {
+    if head.headers.get_all(CONNECTION).iter().any(|options| !is_usual(options)) {
         let named: Vec<HeaderName> = head
             .headers
             .get_all(CONNECTION)
@@ -114,13 +114,19 @@ pub fn strip_hop_by_hop(head: &mut ResponseHeader) {
         for name in named {
             head.remove_header(&name);
         }
-        head.remove_header(&CONNECTION);
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE] {
+    for name in [KEEP_ALIVE, PROXY_CONNECTION] {
         if head.headers.contains_key(&name) {
             head.remove_header(&name);
         }
     }
+}
+
+/// What nearly every upstream says, and what names no header.
+fn is_usual(options: &HeaderValue) -> bool {
+    [b"keep-alive".as_slice(), b"close"]
+        .into_iter()
+        .any(|usual| options.as_bytes().eq_ignore_ascii_case(usual))
 }
 
 /// The framing of a message is no connection option, whatever its sender says.
@@ -224,7 +230,8 @@ mod tests {
             head.append_header(name, value).expect("a header");
         }
         strip_hop_by_hop(&mut head);
-        let left: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
-        assert_eq!(left, ["content-length", "x-public"]);
+        let mut left: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["connection", "content-length", "x-public"]);
     }
 }

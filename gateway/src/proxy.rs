@@ -5,8 +5,8 @@
 //! | `new_ctx` | the attempt is claimed: from here a record is certain ([`Capture`]) |
 //! | `early_request_filter` | a slot is tried for, without waiting; the head is taken in |
 //! | `request_filter` | [`admission`]; a slot is waited for; what is not served is answered |
-//! | `upstream_peer` … `upstream_response_filter` | [`upstream`](crate::upstream), [`forward`](crate::forward) |
-//! | `fail_to_proxy` | [`failure`](crate::failure) |
+//! | `upstream_peer` … `upstream_response_filter` | [`crate::upstream`], [`forward`] |
+//! | `fail_to_proxy` | [`crate::failure`] |
 //! | `logging` | the record |
 
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use prometheus::IntGauge;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::admission;
 use crate::capture::Capture;
@@ -122,11 +123,12 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, capture: &mut Capture) -> Result<Box<HttpPeer>> {
-        let left = capture.time_left();
+        let now = Instant::now();
+        let left = capture.time_left(now);
         let pool = &capture.plan().ok_or_else(|| Error::new_in(ErrorType::InternalError))?.pool;
         let endpoint = pool.next().ok_or_else(|| Error::new_up(ErrorType::ConnectNoRoute))?;
         let peer = pool.endpoint(endpoint).peer(left);
-        capture.choose(endpoint);
+        capture.choose(endpoint, now);
         Ok(peer)
     }
 

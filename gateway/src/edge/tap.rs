@@ -105,7 +105,8 @@ impl<S> Tap<S> {
         }
     }
 
-    /// Looks at bytes of a head; says whether it goes on.
+    /// Looks at bytes of a head; says whether it goes on. The line of a pipelined head, whose beginning came in with
+    /// the request before, has passed already: nobody could tell where it began.
     fn read_head(&mut self, phase: Phase, bytes: &[u8]) -> bool {
         if phase == Phase::Idle && !bytes.is_empty() {
             self.line = RequestLine::default();
