@@ -1,11 +1,14 @@
 //! The key on disk: `NAME.key` (mode 0600) holds the private key, `NAME.pub` beside it the verifier key.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{KeyError, LogName, SigningKey};
+
+/// The largest key file that is read, in bytes.
+const MAX_KEY: u64 = 4096;
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -24,13 +27,19 @@ pub enum KeyFileError {
         /// The key file.
         path: PathBuf,
     },
-    /// Others than its owner may read or write it.
-    #[error("the key `{path}` is not for its owner's eyes only: expected mode 0600, found {mode:04o}", path = .path.display())]
-    Mode {
+    /// Others than its owner may read it.
+    #[error("the key `{path}` must be for its owner's eyes only (mode 0600), found mode {mode:04o}", path = .path.display())]
+    Exposed {
         /// The key file.
         path: PathBuf,
-        /// Its permissions.
+        /// Its mode.
         mode: u32,
+    },
+    /// The file is too long for a key, or is no file.
+    #[error("`{path}` is no key file", path = .path.display())]
+    NoFile {
+        /// The key file.
+        path: PathBuf,
     },
     /// The file holds no key.
     #[error("`{path}` holds no private key", path = .path.display())]
@@ -65,7 +74,7 @@ pub fn public_path(private: &Path) -> PathBuf {
     private.with_extension("pub")
 }
 
-/// Reads a private key, from a file that nobody but its owner may touch.
+/// Reads a private key.
 ///
 /// # Errors
 /// See [`KeyFileError`].
@@ -74,13 +83,16 @@ pub fn read(path: &Path) -> Result<SigningKey, KeyFileError> {
         io::ErrorKind::NotFound => KeyFileError::Absent { path: path.into() },
         _ => KeyFileError::Read { path: path.into(), source },
     };
-    let mut file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(KeyFileError::Mode { path: path.into(), mode });
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() || metadata.len() > MAX_KEY {
+        return Err(KeyFileError::NoFile { path: path.into() });
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(failed)?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError::Exposed { path: path.into(), mode });
+    }
+    let text = io::read_to_string(file).map_err(failed)?;
     text.trim_end().parse().map_err(|source| KeyFileError::Form { path: path.into(), source })
 }
 
@@ -128,7 +140,7 @@ fn write_new(path: &Path, mode: u32, line: &str) -> io::Result<()> {
     file.write_all(b"\n")?;
     file.sync_all()?;
     match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => File::open(parent)?.sync_all(),
+        Some(parent) => std::fs::File::open(parent)?.sync_all(),
         None => Ok(()),
     }
 }
@@ -163,16 +175,17 @@ mod tests {
             std::fs::write(&path, text).expect("written");
             assert!(matches!(read(&path), Err(KeyFileError::Form { .. })), "{text:?}");
         }
+        std::fs::write(&path, "x".repeat(5000)).expect("written");
+        assert!(matches!(read(&path), Err(KeyFileError::NoFile { .. })));
+        assert!(matches!(read(dir.path()), Err(KeyFileError::NoFile { .. })));
     }
 
     #[test]
-    fn a_key_that_others_may_touch_is_refused() {
+    fn a_key_that_others_may_read_is_refused() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("gateway.key");
         create(&path, &"a.test/1".parse().expect("a name")).expect("made");
-        for mode in [0o640, 0o604, 0o620] {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
-            assert!(matches!(read(&path), Err(KeyFileError::Mode { mode: found, .. }) if found == mode));
-        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("set");
+        assert!(matches!(read(&path), Err(KeyFileError::Exposed { mode: 0o640, .. })));
     }
 }

@@ -1,8 +1,5 @@
 //! What `sealgate validate` looks at beyond the text: the files that a configuration names. Nothing is changed.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use audit_writer::key_file::{self, KeyFileError};
@@ -11,9 +8,6 @@ use rustix::fs::{Access, access};
 use super::error::{ConfigError, ErrorKind, Problems};
 use super::walk::split;
 use super::{Audit, Config};
-
-/// The largest key file that is read, in bytes.
-const MAX_KEY: u64 = 4096;
 
 impl Config {
     /// Looks at the key file and at the directories of spool and store, as far as they exist.
@@ -52,28 +46,19 @@ impl Config {
 /// What is wrong with the key file.
 fn key(audit: &Audit) -> Option<String> {
     let file = &audit.key.file;
-    let metadata = match fs::metadata(file) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && audit.key.create => {
-            return file.parent().and_then(directory);
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Some("expected a key: there is no such file, and `create` is not `true`".into());
-        }
-        Err(error) => return Some(format!("expected a key: {error}")),
-    };
-    if !metadata.is_file() || metadata.len() > MAX_KEY {
-        return Some("expected a key file".into());
-    }
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Some(format!("expected a file for its owner's eyes only (mode 0600), found mode {mode:04o}"));
-    }
     match key_file::read(file) {
         Ok(key) if *key.name() != audit.log => {
             Some(format!("expected the key of the log `{}`, found that of `{}`", audit.log, key.name()))
         }
         Ok(_) => None,
+        Err(KeyFileError::Absent { .. }) if audit.key.create => file.parent().and_then(directory),
+        Err(KeyFileError::Absent { .. }) => {
+            Some("expected a key: there is no such file, and `create` is not `true`".into())
+        }
+        Err(KeyFileError::NoFile { .. }) => Some("expected a key file".into()),
+        Err(KeyFileError::Exposed { mode, .. }) => {
+            Some(format!("expected a file for its owner's eyes only (mode 0600), found mode {mode:04o}"))
+        }
         Err(KeyFileError::Form { source, .. }) => Some(format!("expected a key: {source}")),
         Err(KeyFileError::Read { source, .. }) => Some(format!("expected a key: {source}")),
         Err(error) => Some(format!("expected a key: {error}")),

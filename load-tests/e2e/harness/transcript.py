@@ -27,6 +27,7 @@ MASKS = [
     (re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d(\.\d+)?)?"), "<time>"),
     (re.compile(r"\b\d\d:\d\d:\d\d(\.\d+)?\b"), "<time>"),
     (re.compile(r"\b\d+(\.\d+)?(ns|µs|us|ms|s|m|h|d)\b( ago)?"), "<duration>"),
+    (re.compile(r"\b\d+\.\d{3}\b"), "<ms>"),
     (re.compile(r"_us\":\d+"), '_us":<n>'),
     (
         re.compile(
