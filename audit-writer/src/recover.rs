@@ -238,8 +238,8 @@ impl Recovery<'_> {
     pub(crate) fn run(&self, state: Option<State>) -> Result<Recovered, RecoverError> {
         let contents = self.spool.contents().map_err(io("list the files"))?;
         match state {
-            Some(state) => self.from_spool(&state, &contents),
-            None if contents.sealed.is_empty() && contents.wals.is_empty() => self.from_store(),
+            Some(state) => self.resume_from_spool(&state, &contents),
+            None if contents.sealed.is_empty() && contents.wals.is_empty() => self.resume_from_store(),
             None => Err(RecoverError::Spool { problem: "it has segments, but no state".to_owned() }),
         }
     }
@@ -253,7 +253,7 @@ impl Recovery<'_> {
     }
 
     /// The usual start: the spool knows its log.
-    fn from_spool(
+    fn resume_from_spool(
         &self,
         state: &State,
         contents: &crate::spool::Contents,
@@ -468,7 +468,7 @@ impl Recovery<'_> {
     }
 
     /// An empty spool: the log begins here, or its spool is lost.
-    fn from_store(&self) -> Result<Recovered, RecoverError> {
+    fn resume_from_store(&self) -> Result<Recovered, RecoverError> {
         let layout = self.layout();
         let away = |error| match error {
             error @ StoreError::Unavailable { .. } if !self.create_log => RecoverError::StoreAway(error),

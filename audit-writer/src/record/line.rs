@@ -230,7 +230,7 @@ mod tests {
             good.replace("9f3c01aa", "9F3C01AA"),
             good.replace("2026-11-24T", "2026-11-24 "),
             format!("{good} x"),
-            format!("{PREFIX}"),
+            PREFIX.to_owned(),
             format!(r#"{PREFIX},"route":1}}"#),
             format!(r#"{PREFIX},"response":{{"status":70000}}}}"#),
             format!(r#"{PREFIX},"pad":"{}"}}"#, "x".repeat(70_000)),
