@@ -136,7 +136,7 @@ fn a_file_that_may_not_be_read_is_no_finding_and_no_ok() {
     use std::os::unix::fs::PermissionsExt as _;
     let setting = Setting::new();
     let path = setting.log.segment_path(1);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&path).is_ok() {
         // Root reads everything.
         return;
