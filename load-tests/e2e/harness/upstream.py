@@ -2,8 +2,8 @@
 
 The path says how to answer; its last component may be an id, which comes back in `X-Echo-Id`:
 `/status/503/ID` · `/bytes/100000/ID` · `/chunked/3/ID` · `/held/ID` (answers when released) · `/after/2000/ID` (answers
-after so many milliseconds) · `/cut/ID` (half an answer, then closes) · `/drop/ID` (closes without an answer) · anything
-else is 200.
+after so many milliseconds) · `/cut/ID` (half an answer, then closes) · `/drop/ID` (closes without an answer) ·
+`/upgrade/ID` (switches protocols, then echoes) · anything else is 200.
 """
 
 import socket
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from .ports import LOOPBACK
 from .wire import Closed, Message, Reader
+
+SWITCH = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,22 @@ class Upstream:
             case ["cut", *_]:
                 stream.sendall(f"HTTP/1.1 200 OK\r\n{echo}Content-Length: 100\r\n\r\nhalf".encode())
                 return False
+            case ["upgrade", *_]:
+                stream.sendall(f"HTTP/1.1 101 Switching Protocols\r\n{echo}{SWITCH}\r\n".encode())
+                echo_until_closed(stream, reader)
+                return False
             case ["drop", *_]:
                 return False
             case _:
                 stream.sendall(reply(200, echo, b"ok\n", method))
         return True
+
+
+def echo_until_closed(stream: socket.socket, reader: Reader) -> None:
+    data = reader.buffer
+    while data or (data := stream.recv(65536)):
+        stream.sendall(data)
+        data = b""
 
 
 def reply(status: int, fields: str, body: bytes, method: str) -> bytes:

@@ -72,7 +72,7 @@ class Reader:
         if "chunked" in (message.get("transfer-encoding") or "").lower():
             message.body = self._chunks()
         elif length is not None:
-            message.body = self._exactly(int(length))
+            message.body = self.exactly(int(length))
         elif may_last_to_close:
             message.body = self.rest()
         return message
@@ -80,7 +80,7 @@ class Reader:
     def _chunks(self) -> bytes:
         body = b""
         while size := int(self._until(b"\r\n").split(b";")[0], 16):
-            body += self._exactly(size)
+            body += self.exactly(size)
             self._until(b"\r\n")
         while self._until(b"\r\n"):
             pass
@@ -93,7 +93,7 @@ class Reader:
         found, _, self.buffer = self.buffer.partition(mark)
         return found
 
-    def _exactly(self, size: int) -> bytes:
+    def exactly(self, size: int) -> bytes:
         while len(self.buffer) < size:
             if not self._fill():
                 raise Closed(f"closed after {len(self.buffer)} of {size} bytes")
