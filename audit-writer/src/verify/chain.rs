@@ -27,6 +27,8 @@ pub(super) struct Boot {
     ring: Option<u64>,
     /// Losses that the gaps declare that were read.
     lost: u64,
+    /// The `lost` that it claimed last.
+    claimed_lost: u64,
     /// Whether those are all gaps since it began.
     from_its_begin: bool,
     stopped: bool,
@@ -309,6 +311,7 @@ impl Chain {
             boot,
             ring: begins_here.then_some(0),
             lost: 0,
+            claimed_lost: 0,
             from_its_begin: begins_here,
             stopped: false,
             heartbeat_interval_ms: DEFAULT_HEARTBEAT_MS,
@@ -336,6 +339,11 @@ impl Chain {
             );
             report.finding(FindingKind::Accounting, place(claim), message);
         }
+        if let Some((seq, lost)) = tally.first_lost.filter(|(_, lost)| *lost < current.claimed_lost) {
+            let message = format!("lost goes back from {} to {lost}", current.claimed_lost);
+            report.finding(FindingKind::Accounting, self.place(number).records(seq, 1), message);
+        }
+        current.claimed_lost = tally.last_lost.unwrap_or(current.claimed_lost);
         current.ring = current.ring.map(|ring| ring.saturating_add(tally.ring));
         current.lost = current.lost.saturating_add(tally.lost_of_boot);
         current.stopped = if tally.ring > 0 || tally.stopped { tally.stopped } else { current.stopped };

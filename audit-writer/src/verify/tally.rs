@@ -2,8 +2,8 @@
 //!
 //! The definition that `accounting` holds a log against: the records of a boot that passed its ring are those of the kinds
 //! `received`, `completed`, `aborted` and `rejected`. A heartbeat or a stop says in `durable` how many of them are on the
-//! log before it, and in `lost` at least what the gaps of that boot before it declare; a stop, exactly that. And
-//! `captured = durable + queued + lost`.
+//! log before it, and in `lost` at least what the gaps of that boot before it declare; a stop, exactly that. `lost` never
+//! goes back within a boot. And `captured = durable + queued + lost`.
 
 use std::collections::HashMap;
 
@@ -40,6 +40,10 @@ pub(super) struct Tally {
     pub(super) durable: Option<Claim>,
     /// Where the least `lost` was claimed, against the gaps up to there.
     pub(super) least_lost: Option<Claim>,
+    /// The first `lost` that was claimed, and where.
+    pub(super) first_lost: Option<(Seq, u64)>,
+    /// The last `lost` that was claimed.
+    pub(super) last_lost: Option<u64>,
     /// Where a stop claimed `lost`.
     pub(super) lost_at_stop: Option<Claim>,
     /// Whether the last thing that happened is a stop.
@@ -127,6 +131,11 @@ impl Tally {
                 "durable is {}, but {expected} by the records since the counters at seq {}",
                 counters.durable, first.seq
             );
+            remarks.finding(FindingKind::Accounting, place.clone(), message);
+        }
+        self.first_lost.get_or_insert((seq, counters.lost));
+        if let Some(last) = self.last_lost.replace(counters.lost).filter(|last| counters.lost < *last) {
+            let message = format!("lost goes back from {last} to {}", counters.lost);
             remarks.finding(FindingKind::Accounting, place, message);
         }
         let claim = Claim { seq, before: i128::from(counters.lost) - i128::from(self.lost_of_boot) };
@@ -182,6 +191,15 @@ mod tests {
         tally.lost_of_boot = 17;
         let _ = heartbeat(&mut tally, 2, 0, 20);
         assert_eq!(tally.least_lost, Some(Claim { seq: Seq(2), before: 3 }));
+    }
+
+    #[test]
+    fn lost_never_goes_back() {
+        let mut tally = Tally::default();
+        assert!(heartbeat(&mut tally, 1, 0, 3).is_empty());
+        assert!(heartbeat(&mut tally, 2, 0, 3).is_empty());
+        assert_eq!(heartbeat(&mut tally, 3, 0, 2), ["lost goes back from 3 to 2"]);
+        assert_eq!((tally.first_lost, tally.last_lost), (Some((Seq(1), 3)), Some(2)));
     }
 
     #[test]
