@@ -133,10 +133,9 @@ pub fn verify(
             continue;
         };
         present += 1;
-        let (mut report, of_log) = log::verify(folder, &name, keys, options, state.of(&name), progress)?;
-        if let Some(spool) = spool.as_ref().filter(|spool| spool.log.as_ref() == Some(&name)) {
-            log::compare_with_spool(folder, &name, keys, spool, &mut report);
-        }
+        let of_log = spool.as_ref().filter(|spool| spool.log.as_ref() == Some(&name));
+        let (mut report, of_log) =
+            log::verify(folder, &name, keys, options, state.of(&name), of_log, progress)?;
         if let Some(of_log) = of_log {
             next_state.put(name.clone(), of_log);
         }

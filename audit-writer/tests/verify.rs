@@ -7,6 +7,7 @@ mod store;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use audit_writer::archive::Archive;
 use audit_writer::checkpoint::{Checkpoint, Keyring, SigningKey};
 use audit_writer::ids::SegmentNo;
 use audit_writer::merkle::Hash;
@@ -203,6 +204,39 @@ fn missing_files_are_named() {
     let (store, log) = ordinary();
     fs::remove_file(log.home.join("log")).unwrap();
     assert_eq!(kinds(&store, &log), [FindingKind::Missing]);
+}
+
+#[test]
+fn a_log_that_has_just_begun_is_told_from_an_emptied_one_by_its_gateways_spool() {
+    let store = Store::new();
+    let mut log = LogBuilder::new(&store.path(), LOG);
+    assert_eq!(kinds(&store, &log), [FindingKind::Missing]);
+    let spool = store.dir.path().join("spool");
+    fs::create_dir(&spool).unwrap();
+    fs::write(spool.join("lock"), "").unwrap();
+    let with_spool = |committed: &str| {
+        let state = format!(r#"{{"v":1,"log":"{LOG}","stopped":false,"committed":{committed}}}"#);
+        fs::write(spool.join("state"), state).unwrap();
+        with_spool_of(&store, &log)
+    };
+    assert_eq!(with_spool("null"), []);
+    // What the gateway committed is not there.
+    let mut elsewhere = LogBuilder::with_key(&store.dir.path().join("elsewhere"), log.key.clone());
+    elsewhere.segment(&[start(), completed("/1", 200)]);
+    let note = fs::read_to_string(elsewhere.checkpoint_path(SegmentNo(0))).unwrap();
+    let committed = serde_json::json!({ "segment": 0, "checkpoint": note }).to_string();
+    assert_eq!(with_spool(&committed), [FindingKind::Missing, FindingKind::Rollback]);
+    // The store has another history of the same size.
+    log.segment(&[start(), completed("/2", 200)]);
+    assert!(with_spool_of(&store, &log).contains(&FindingKind::Split));
+}
+
+/// The findings on a gateway's data directory.
+fn with_spool_of(store: &Store, log: &LogBuilder) -> Vec<FindingKind> {
+    let archive = Archive::open(store.dir.path().to_str().unwrap()).unwrap();
+    let (report, _) =
+        verify(&archive, &keyring(&[log]), &Options::new(), &State::default(), &|_| ()).unwrap();
+    report.logs[0].findings.iter().map(|finding| finding.kind).collect()
 }
 
 #[test]

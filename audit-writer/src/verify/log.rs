@@ -28,6 +28,7 @@ pub(super) fn verify(
     keys: &Keyring,
     options: &Options,
     before: Option<&LogState>,
+    spool: Option<&SpoolContents>,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<(LogReport, Option<LogState>), VerifyError> {
     let mut report = LogReport::new(name.as_str());
@@ -45,6 +46,13 @@ pub(super) fn verify(
     }
     report.notice(NoticeKind::NotWriteOnce, place, "the store is a directory");
     objects::check(&listing, name, keys, &mut report);
+    // The gateway's own spool can tell a log that has just begun from one whose objects were all removed.
+    let has_begun = spool.is_some_and(|spool| spool.committed.is_none());
+    if listing.last().is_none() && !has_begun {
+        let message =
+            "there is neither a segment nor a checkpoint (a gateway seals its first within a minute)";
+        report.finding(FindingKind::Missing, Place::log(name.as_str()), message);
+    }
 
     let read = |bytes| progress(Progress::Read(bytes));
     let check = || SegmentCheck::new(name, keys.of(name), &listing, &read);
@@ -68,6 +76,9 @@ pub(super) fn verify(
     objects::check_configs(&listing, name, chain.configs(), &mut report);
     let standing = chain.finish(options.now, &mut report);
     check_age(name, options, &mut report);
+    if let Some(spool) = spool {
+        compare_with_spool(folder, name, keys, spool, &mut report);
+    }
     let state = keep(name, keys, &listing, standing);
     Ok((report, state))
 }
@@ -183,7 +194,7 @@ fn first_since(listing: &Listing, since: Timestamp) -> Option<SegmentNo> {
 
 /// Holds a log against the spool of its own gateway: what that knows as committed must be in the store, and what it has
 /// beyond the store is counted.
-pub(super) fn compare_with_spool(
+fn compare_with_spool(
     folder: &LogFolder,
     name: &LogName,
     keys: &Keyring,

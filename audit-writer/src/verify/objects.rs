@@ -56,9 +56,6 @@ pub(super) fn check(listing: &Listing, name: &LogName, keys: &Keyring, report: &
         };
         report.finding(FindingKind::Missing, place().segments(first, last), message);
     }
-    if numbers == 0 {
-        report.finding(FindingKind::Missing, place(), "there is neither a segment nor a checkpoint");
-    }
     check_marker(listing, name, keys, report);
 }
 

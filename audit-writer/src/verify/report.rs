@@ -323,7 +323,11 @@ impl LogReport {
         if self.notices.iter().any(|notice| notice.kind == NoticeKind::NotWriteOnce) {
             line += "  store directory (not write-once)";
         }
-        line += if self.root_ok { "  root ok" } else { "  root NOT ok" };
+        line += match (self.root_ok, self.checkpoints.of) {
+            (true, 0) => "  nothing committed yet",
+            (true, _) => "  root ok",
+            (false, _) => "  root NOT ok",
+        };
         line
     }
 }
