@@ -5,7 +5,7 @@
 //! | `new_ctx` | the attempt is claimed: from here a record is certain ([`Capture`]) |
 //! | `early_request_filter` | a slot is tried for, without waiting; the head is taken in |
 //! | `request_filter` | [`admission`]; a slot is waited for; what is not served is answered |
-//! | `upstream_peer` … `upstream_response_filter` | [`crate::upstream`], [`forward`] |
+//! | `upstream_peer` … `upstream_response_filter` | [`upstream`], [`forward`] |
 //! | `fail_to_proxy` | [`crate::failure`] |
 //! | `logging` | the record |
 
@@ -36,7 +36,7 @@ use crate::metrics::RouteMetrics;
 use crate::normalise::Scheme;
 use crate::problem::{Problem, X_REQUEST_ID};
 use crate::route::{Route, Router};
-use crate::upstream::Pool;
+use crate::upstream::{self, Pool};
 
 /// What serves requests: made once from the configuration.
 pub struct Gateway {
@@ -122,12 +122,15 @@ impl ProxyHttp for Proxy {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, capture: &mut Capture) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, capture: &mut Capture) -> Result<Box<HttpPeer>> {
         let now = Instant::now();
         let left = capture.time_left(now);
         let pool = &capture.plan().ok_or_else(|| Error::new_in(ErrorType::InternalError))?.pool;
         let endpoint = pool.next().ok_or_else(|| Error::new_up(ErrorType::ConnectNoRoute))?;
-        let peer = pool.endpoint(endpoint).peer(left);
+        let mut peer = pool.endpoint(endpoint).peer(left);
+        if session.is_upgrade_req() {
+            upstream::connect_anew(&mut peer);
+        }
         capture.choose(endpoint, now);
         Ok(peer)
     }

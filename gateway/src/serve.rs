@@ -269,6 +269,8 @@ fn edge_listener(
 fn server_conf() -> ServerConf {
     ServerConf {
         threads: std::thread::available_parallelism().map_or(1, usize::from),
+        // A thread keeps its connections: measured a tenth cheaper than tasks that move, on one core.
+        work_stealing: false,
         max_retries: ATTEMPTS,
         upstream_keepalive_pool_size: KEPT,
         // Requests have drained before Pingora is told; what is left is cut at once.

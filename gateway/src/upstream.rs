@@ -4,6 +4,7 @@
 //! a name on the request's thread.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -50,6 +51,16 @@ impl Endpoint {
         }
         peer
     }
+}
+
+/// Has a peer connected to anew, for a request that asks for an upgrade.
+///
+/// Pingora 0.9.1 ends an upgrade at once where the upstream's 101 can be read before Pingora has looked at its own side
+/// of the exchange. On a connection of this very thread, that takes another turn of the thread's reactor; a kept
+/// connection may belong to another thread.
+pub fn connect_anew(peer: &mut HttpPeer) {
+    static UPGRADES: AtomicU64 = AtomicU64::new(1);
+    peer.group_key = UPGRADES.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Pool {
