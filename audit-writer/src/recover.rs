@@ -4,18 +4,23 @@
 //! store's head is compared with what this spool committed. Nothing is repaired silently: each disagreement is an error
 //! of its own, with its numbers.
 
+mod empty_spool;
+mod error;
+
 use std::fs::File;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{Checkpoint, CheckpointError, LogName, SigningKey};
+pub use error::RecoverError;
+
+use crate::checkpoint::{Checkpoint, LogName, SigningKey};
 use crate::ids::{SegmentNo, Seq, TreeSize};
 use crate::merkle::{CompactRange, Hash, RangeError};
 use crate::record::{Brief, SegmentLine};
-use crate::segment::{BadSegment, Expected, SegmentBuilder, SegmentSummary, derive, read_index};
+use crate::segment::{Expected, SegmentBuilder, SegmentSummary, derive};
 use crate::spool::{Committed, Spool, State};
-use crate::store::{self, Content, Layout, Store, StoreError};
+use crate::store::{self, Layout, Store, StoreError};
 use crate::time::Timestamp;
 use crate::wal;
 
@@ -47,136 +52,6 @@ pub(crate) enum Before {
     Unclean(Timestamp),
     /// Its spool is gone: what had not been shipped is lost since this time.
     SpoolLost(Timestamp),
-}
-
-/// Why a boot cannot begin.
-#[derive(Debug, thiserror::Error)]
-pub enum RecoverError {
-    /// The store has no such log, and it may not begin here.
-    #[error(
-        "the store {store} holds no log `{log}`: is the right store configured and mounted? A new log begins only \
-         with `audit.create_log: true`, and only from an empty spool"
-    )]
-    NoSuchLog {
-        /// Where the store is.
-        store: String,
-        /// The log.
-        log: LogName,
-    },
-    /// The store cannot be asked, and without it an empty spool says nothing.
-    #[error("the spool is empty and the store cannot be asked how far the log has come")]
-    StoreAway(#[source] StoreError),
-    /// The marker is not one of this log.
-    #[error("the marker of log `{log}` in the store {store} is not one: {problem}")]
-    Marker {
-        /// Where the store is.
-        store: String,
-        /// The log.
-        log: LogName,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The log is signed by another key.
-    #[error("log `{log}` in the store {store} belongs to the key {expected}; this gateway's is {found}")]
-    WrongKey {
-        /// Where the store is.
-        store: String,
-        /// The log.
-        log: LogName,
-        /// The keys of the marker.
-        expected: String,
-        /// Ours.
-        found: String,
-    },
-    /// The store's newest checkpoint is not ours.
-    #[error("checkpoint {segment} in the store {store} is not this gateway's")]
-    ForeignCheckpoint {
-        /// Where the store is.
-        store: String,
-        /// Its number.
-        segment: SegmentNo,
-        /// What is wrong with it.
-        source: CheckpointError,
-    },
-    /// Spool and store tell different histories.
-    #[error(
-        "split log: after segment {segment} the spool's tree has root {ours} over {our_size} records, the store's \
-         {theirs} over {their_size}"
-    )]
-    Split {
-        /// The segment.
-        segment: SegmentNo,
-        /// The spool's root.
-        ours: Hash,
-        /// Its size.
-        our_size: TreeSize,
-        /// The store's root.
-        theirs: Hash,
-        /// Its size.
-        their_size: TreeSize,
-    },
-    /// The store has segments that this spool never had.
-    #[error(
-        "the store's newest checkpoint is {theirs}, root {root}; this spool has nothing after segment {ours}: another \
-         gateway writes this log, or the spool is an old copy"
-    )]
-    SpoolBehind {
-        /// The spool's newest segment.
-        ours: String,
-        /// The store's newest checkpoint.
-        theirs: SegmentNo,
-        /// Its root.
-        root: Hash,
-    },
-    /// The store lost what was committed.
-    #[error("this spool committed segment {ours}, but the store's newest checkpoint is {theirs}")]
-    SpoolAhead {
-        /// What the spool committed.
-        ours: SegmentNo,
-        /// The store's newest checkpoint.
-        theirs: String,
-    },
-    /// A segment is not what it should be.
-    #[error("segment {segment} in {place}")]
-    Segment {
-        /// Its number.
-        segment: SegmentNo,
-        /// Where it lies.
-        place: String,
-        /// What is wrong with it.
-        source: BadSegment,
-    },
-    /// The spool's files do not follow each other.
-    #[error("the spool is broken: {problem}")]
-    Spool {
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// Hashes do not make a tree.
-    #[error("the spool's state holds no tree")]
-    Range(#[from] RangeError),
-    /// The file system failed.
-    #[error("cannot {doing} in the spool")]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// What it said.
-        source: std::io::Error,
-    },
-    /// The store failed at a log's creation, or while it was read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl RecoverError {
-    /// 70 where evidence is broken, 75 where trying again may help, 78 where the configuration is wrong.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            RecoverError::NoSuchLog { .. } => 78,
-            RecoverError::StoreAway(_) | RecoverError::Io { .. } | RecoverError::Store(_) => 75,
-            _ => 70,
-        }
-    }
 }
 
 /// The create-only marker of a log.
@@ -466,117 +341,11 @@ impl Recovery<'_> {
             RecoverError::ForeignCheckpoint { store: self.store.location(), segment, source }
         })
     }
-
-    /// An empty spool: the log begins here, or its spool is lost.
-    fn resume_from_store(&self) -> Result<Recovered, RecoverError> {
-        let layout = self.layout();
-        let away = |error| match error {
-            error @ StoreError::Unavailable { .. } if !self.create_log => RecoverError::StoreAway(error),
-            error => error.into(),
-        };
-        if self.create_log {
-            self.store.prepare()?;
-        }
-        let there = match self.check_marker(&layout) {
-            Err(RecoverError::Store(error)) => return Err(away(error)),
-            other => other?,
-        };
-        if !there {
-            return self.create(&layout);
-        }
-        let Some(newest) = store::newest_checkpoint(self.store, &layout)? else {
-            self.spool.update_state(|_| {}).map_err(io("write the state"))?;
-            return Ok(recovered(Head::new(), Vec::new(), Before::SpoolLost(Timestamp::now())));
-        };
-        let checkpoint = self.checkpoint(&layout, newest)?;
-        let (bytes, place) = self.stored_segment(&layout, newest)?;
-        let bad = |source| RecoverError::Segment { segment: newest, place: place.clone(), source };
-        let begin = first_line(&bytes).map_err(bad)?;
-        let index = read_index(&bytes[..]).map_err(bad)?.index;
-        let before = CompactRange::from_hashes(0, index.first_seq.0, index.before)?;
-        let expected =
-            Expected { log: self.log(), segment: newest, before: &before, prev_sha256: begin.prev_sha256 };
-        let summary = derive(&bytes[..], &expected).map_err(bad)?;
-        let ours = checkpoint_of(self.log(), &summary)?;
-        if ours != checkpoint {
-            return Err(RecoverError::Split {
-                segment: newest,
-                ours: ours.root,
-                our_size: ours.size,
-                theirs: checkpoint.root,
-                their_size: checkpoint.size,
-            });
-        }
-        let note = checkpoint.sign([self.key]).map_err(|source| RecoverError::ForeignCheckpoint {
-            store: self.store.location(),
-            segment: newest,
-            source,
-        })?;
-        let committed = committed(&summary, note);
-        let mut head = Head::of(&committed, checkpoint.size)?;
-        let lost_since = index.max_ts;
-        // A segment whose checkpoint the lost boot did not live to put is adopted, never numbered anew.
-        let mut pending = Vec::new();
-        let next = newest.next();
-        if store::find_segment(self.store, &layout, next)?.is_some() {
-            let (bytes, place) = self.stored_segment(&layout, next)?;
-            let expected = Expected {
-                log: self.log(),
-                segment: next,
-                before: &head.tree,
-                prev_sha256: head.prev_sha256,
-            };
-            let summary = derive(&bytes[..], &expected).map_err(|source| RecoverError::Segment {
-                segment: next,
-                place,
-                source,
-            })?;
-            self.spool.adopt(next, &bytes).map_err(io("take a segment over from the store"))?;
-            head.advance(&summary);
-            pending.push(summary);
-        }
-        self.spool.update_state(|state| state.committed = Some(committed)).map_err(io("write the state"))?;
-        Ok(recovered(head, pending, Before::SpoolLost(lost_since)))
-    }
-
-    fn create(&self, layout: &Layout) -> Result<Recovered, RecoverError> {
-        if !self.create_log {
-            return Err(RecoverError::NoSuchLog { store: self.store.location(), log: self.log().clone() });
-        }
-        let marker =
-            Marker { v: 1, log: self.log().clone(), keys: vec![self.key.verifier_key().to_string()] };
-        let bytes = serde_json::to_vec(&marker).expect("a marker has string keys only");
-        self.store.put_new(&layout.marker(), Content::Bytes(&bytes))?;
-        self.spool.update_state(|_| {}).map_err(io("write the state"))?;
-        Ok(recovered(Head::new(), Vec::new(), Before::None))
-    }
-
-    fn stored_segment(&self, layout: &Layout, segment: SegmentNo) -> Result<(Vec<u8>, String), RecoverError> {
-        let missing = || RecoverError::Segment {
-            segment,
-            place: self.store.location(),
-            source: BadSegment::Content { problem: "it is not there, but its checkpoint is".to_owned() },
-        };
-        let name = store::find_segment(self.store, layout, segment)?.ok_or_else(missing)?;
-        let bytes = self.store.get(&name)?.ok_or_else(missing)?;
-        Ok((bytes, format!("{}/{name}", self.store.location())))
-    }
 }
 
 fn recovered(head: Head, pending: Vec<SegmentSummary>, before: Before) -> Recovered {
     let Head { tree, next_segment, prev_sha256, last_segment_ts } = head;
     Recovered { tree, next_segment, prev_sha256, last_segment_ts, pending, before }
-}
-
-/// The record that begins a segment, as it stands in its first frame.
-fn first_line(bytes: &[u8]) -> Result<SegmentLine, BadSegment> {
-    let index = read_index(bytes)?.index;
-    let problem = |problem: &str| BadSegment::Content { problem: problem.to_owned() };
-    let frame = index.frames.first().ok_or_else(|| problem("it has no frames"))?;
-    let mut reader = crate::segment::FrameReader::new()?;
-    let (_, raw) = reader.read(bytes, frame)?;
-    let line = raw.split(|b| *b == b'\n').next().unwrap_or_default();
-    SegmentLine::parse(line).ok_or_else(|| problem("it does not begin with a `segment` record"))
 }
 
 /// The checkpoint after a segment, unsigned.
