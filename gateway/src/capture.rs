@@ -7,12 +7,13 @@
 //! The record is serialised once, from fields that are borrowed from here and from Pingora's session.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use audit_writer::record::{
-    End, Ended, Entry, Headers, KindEnded, QueryKeys, Request, Response, Source, Unnumbered, Upstream, V1,
+    End, Ended, Entry, Headers, KindEnded, KindReceived, QueryKeys, Received, Request, Response, Source,
+    Unnumbered, Upstream, V1,
 };
 use audit_writer::ring::Slot;
 use audit_writer::time::Timestamp;
@@ -213,6 +214,30 @@ impl Capture {
         self.outcome.get_or_insert((end, word));
     }
 
+    /// Writes that the request was admitted: one that may live long is on the log before its end is.
+    pub fn record_begin(&self, slot: Slot) {
+        let exchange = self.exchange();
+        let told = self.told();
+        slot.fill(Entry::received(
+            &Received {
+                seq: Unnumbered,
+                v: V1,
+                kind: KindReceived,
+                ts: self.received,
+                boot: self.gateway.recorder.boot(),
+                request_id: exchange.request_id.as_str(),
+                trace_id: exchange.trace.trace_id(),
+                listener: &self.attempt.connection.listener.name,
+                source: told.source(),
+                request: told.request(0),
+                route: self.plan().map(|plan| &plan.name),
+                config: &self.gateway.config_hash,
+                trunc: None,
+            },
+            self.gateway.max_record,
+        ));
+    }
+
     /// Writes the record. The last thing that happens to a request.
     pub fn finish(&mut self, session: &mut Session, error: Option<&Error>) {
         let took = self.started.elapsed();
@@ -273,12 +298,8 @@ impl Capture {
             return;
         };
         let exchange = self.exchange();
-        let connection = &self.attempt.connection;
-        let peer = connection.peer.ip();
         let plan = self.plan();
-        let claims: Vec<Cow<'_, str>> = claimed(&exchange.claims).collect();
-        let headers = plan.map(|plan| kept_headers(plan, &exchange.kept)).unwrap_or_default();
-        let keys = plan.is_none_or(|plan| plan.route.query == Query::Keys);
+        let told = self.told();
         slot.fill(Entry::ended(
             &Ended {
                 seq: Unnumbered,
@@ -288,24 +309,9 @@ impl Capture {
                 boot: self.gateway.recorder.boot(),
                 request_id: exchange.request_id.as_str(),
                 trace_id: exchange.trace.trace_id(),
-                listener: &connection.listener.name,
-                source: Source {
-                    ip: exchange.client,
-                    port: connection.peer.port(),
-                    peer: (peer != exchange.client).then_some(peer),
-                    claimed: &claims,
-                },
-                request: Request {
-                    method: exchange.asked.method.as_str(),
-                    scheme: Scheme::Http.as_str(),
-                    host: exchange.asked.host(),
-                    path: exchange.asked.path(),
-                    raw: exchange.asked.raw(),
-                    query: QueryKeys(exchange.asked.query().filter(|_| keys).unwrap_or_default()),
-                    http: exchange.asked.http(),
-                    bytes: body_bytes,
-                    headers: Headers(&headers),
-                },
+                listener: &self.attempt.connection.listener.name,
+                source: told.source(),
+                request: told.request(body_bytes),
                 route: plan.map(|plan| &plan.name),
                 upstream: plan.zip(exchange.contact.as_ref()).map(|(plan, contact)| Upstream {
                     name: &plan.pool.name,
@@ -324,6 +330,56 @@ impl Capture {
             },
             self.gateway.max_record,
         ));
+    }
+
+    /// Who asked for what, as records tell it.
+    fn told(&self) -> Told<'_> {
+        let exchange = self.exchange();
+        let plan = self.plan();
+        Told {
+            exchange,
+            peer: self.attempt.connection.peer,
+            claims: claimed(&exchange.claims).collect(),
+            headers: plan.map(|plan| kept_headers(plan, &exchange.kept)).unwrap_or_default(),
+            keys: plan.is_none_or(|plan| plan.route.query == Query::Keys),
+        }
+    }
+}
+
+/// The parts that the records of a request's begin and of its end have in common.
+struct Told<'a> {
+    exchange: &'a Exchange,
+    peer: SocketAddr,
+    claims: Vec<Cow<'a, str>>,
+    headers: Vec<(&'a str, Cow<'a, str>)>,
+    /// Whether the route keeps the query's key names.
+    keys: bool,
+}
+
+impl Told<'_> {
+    fn source(&self) -> Source<'_> {
+        let peer = self.peer.ip();
+        Source {
+            ip: self.exchange.client,
+            port: self.peer.port(),
+            peer: (peer != self.exchange.client).then_some(peer),
+            claimed: &self.claims,
+        }
+    }
+
+    fn request(&self, body_bytes: u64) -> Request<'_> {
+        let asked = &self.exchange.asked;
+        Request {
+            method: asked.method.as_str(),
+            scheme: Scheme::Http.as_str(),
+            host: asked.host(),
+            path: asked.path(),
+            raw: asked.raw(),
+            query: QueryKeys(asked.query().filter(|_| self.keys).unwrap_or_default()),
+            http: asked.http(),
+            bytes: body_bytes,
+            headers: Headers(&self.headers),
+        }
     }
 }
 

@@ -113,6 +113,13 @@ impl ProxyHttp for Proxy {
                 Err(refused) => admitted = Err(Problem::unrecordable(refused.reason().as_str())),
             }
         }
+        if admitted.is_ok() && session.is_upgrade_req() {
+            // It may live for hours: its begin is on the log as well, and takes a slot of its own.
+            match self.0.recorder.reserve(self.0.admit_timeout).await {
+                Ok(slot) => capture.record_begin(slot),
+                Err(refused) => admitted = Err(Problem::unrecordable(refused.reason().as_str())),
+            }
+        }
         let Err(problem) = admitted else {
             let patience = capture.attempt.connection.listener.patience;
             session.set_read_timeout(Some(patience.body_idle));

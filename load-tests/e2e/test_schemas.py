@@ -15,7 +15,7 @@ from sealformat.audit import audit_store
 
 SCHEMA = ROOT / "audit-writer" / "schema" / "record.v1.json"
 EVENTS = {"segment", "start", "heartbeat", "stored", "stop"}
-KINDS = {"completed", "aborted", "rejected", "gap", "lifecycle"}
+KINDS = {"received", "completed", "aborted", "rejected", "gap", "lifecycle"}
 
 
 @pytest.fixture(scope="module")

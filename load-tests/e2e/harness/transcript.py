@@ -21,22 +21,19 @@ FENCE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SERVER = re.compile(r"^(sealgate (proxy|run)|python3 -m http\.server)\b|&$")
 END = "end-of-command"
 
+# In this order: an id holds what could be taken for a hash or for days.
+ID = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]*…"
 MASKS = [
+    (re.compile(ID), "<id>"),
+    (re.compile(r"\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+"), "<key>"),
+    (re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{4,63}…|\b(?=[0-9a-f]*\d)[0-9a-f]{8}\b"), "<hash>"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?"), "<time>"),
     (re.compile(r"date=\d{4}-\d\d-\d\d"), "date=<date>"),
     (re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d(\.\d+)?)?"), "<time>"),
     (re.compile(r"\b\d\d:\d\d:\d\d(\.\d+)?\b"), "<time>"),
-    (re.compile(r"\b\d+(\.\d+)?(ns|µs|us|ms|s|m|h|d)\b( ago)?"), "<duration>"),
+    (re.compile(r"\b(\d+(\.\d+)?(ns|µs|us|ms|s|m|h|d))+\b( ago)?"), "<duration>"),
     (re.compile(r"\b\d+\.\d{3}\b"), "<ms>"),
     (re.compile(r"_us\":\d+"), '_us":<n>'),
-    (
-        re.compile(
-            r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]*…"
-        ),
-        "<id>",
-    ),
-    (re.compile(r"\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+"), "<key>"),
-    (re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{8,63}…|\b[0-9a-f]{4,}…|\b(?=[0-9a-f]*\d)[0-9a-f]{8}\b"), "<hash>"),
     (re.compile(r"(127\.0\.0\.1|localhost):[3-6]\d{4}\b"), r"\1:<port>"),
     (re.compile(r"\"port\":\d+"), '"port":<port>'),
     (re.compile(r"\b\d+(\.\d+)? ?([KMG]i?)?B\b"), "<bytes>"),
