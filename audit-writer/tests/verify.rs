@@ -429,10 +429,6 @@ fn configurations_are_what_their_names_say_and_those_that_served_are_there() {
         draft("lifecycle", format!(r#","event":"start","config":"{hash}""#)),
         completed("/1", 200),
     ]);
-    // A gateway that is killed before it put its first segment has not put its configuration either.
-    assert_eq!(kinds(&store, &log), []);
-    let first = log.prev_sha256;
-    log.segment(&[stored(0, first), completed("/2", 200), stop(2)]);
     assert_eq!(kinds_in_segment(&store, &log, 0), [FindingKind::Missing]);
     let path = log.home.join(format!("configs/{hash}.yaml"));
     fs::create_dir(log.home.join("configs")).unwrap();

@@ -67,7 +67,7 @@ Examples:
   sealgate proxy --to http://127.0.0.1:3000
   sealgate proxy --to http://app.internal:8000 --listen 0.0.0.0:80 --data /var/lib/sealgate --log audit.example.com/gw-1
   sealaudit search sealgate-data --status 5xx
-  sealaudit verify sealgate-data/store --keys sealgate-data/gateway.pub")]
+  sealaudit verify sealgate-data --keys sealgate-data/gateway.pub")]
 pub struct ProxyArgs {
     /// The server to forward to: `http://HOST[:PORT]`
     #[arg(long, value_name = "URL")]

@@ -106,7 +106,7 @@ impl Standalone {
             line("status", format!("http://{}/status", admin.address));
         }
         line("search", format!("sealaudit search {data}"));
-        line("verify", format!("sealaudit verify {data}/store --keys {data}/gateway.pub"));
+        line("verify", format!("sealaudit verify {data} --keys {data}/gateway.pub"));
         banner
     }
 }

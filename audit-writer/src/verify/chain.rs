@@ -33,8 +33,6 @@ pub(super) struct Boot {
     from_its_begin: bool,
     stopped: bool,
     heartbeat_interval_ms: u64,
-    /// Configurations that its `start` names, until it is known that it has put them into the store.
-    configs: Vec<(SegmentNo, Seq, Hash)>,
 }
 
 /// Where a log stands after a segment: all that the next segment is held against.
@@ -115,9 +113,8 @@ impl Chain {
         }
     }
 
-    /// Configurations that must be in the store, and where the log names them. A gateway puts its own before its first
-    /// segment; one that was killed before may have left its segments to a successor. So a `stored` record of its boot is
-    /// what proves that a configuration was there.
+    /// Configurations that must be in the store, and where the log names them: a gateway puts them before the segment
+    /// that does.
     pub(super) fn configs(&self) -> &HashMap<Hash, Place> {
         &self.configs
     }
@@ -315,7 +312,6 @@ impl Chain {
             from_its_begin: begins_here,
             stopped: false,
             heartbeat_interval_ms: DEFAULT_HEARTBEAT_MS,
-            configs: Vec::new(),
         });
         let place = |claim: Claim| self.place(number).records(claim.seq, 1);
         if let Some(claim) = tally.durable {
@@ -348,12 +344,9 @@ impl Chain {
         current.lost = current.lost.saturating_add(tally.lost_of_boot);
         current.stopped = if tally.ring > 0 || tally.stopped { tally.stopped } else { current.stopped };
         current.heartbeat_interval_ms = tally.heartbeat_interval_ms.unwrap_or(current.heartbeat_interval_ms);
-        current.configs.extend(tally.configs.iter().map(|&(seq, config)| (number, seq, config)));
-        if !tally.stored.is_empty() {
-            for (segment, seq, config) in current.configs.drain(..) {
-                let place = Place::log(&self.log).segment(segment).records(seq, 1);
-                self.configs.entry(config).or_insert(place);
-            }
+        for &(seq, config) in &tally.configs {
+            let place = self.place(number).records(seq, 1);
+            self.configs.entry(config).or_insert(place);
         }
         self.standing.boot = Some(current);
         self.standing.declared_lost = self.standing.declared_lost.saturating_add(tally.declared_lost);
