@@ -11,10 +11,9 @@ use tokio::sync::watch;
 
 use crate::accounting::Reason;
 use crate::checkpoint::LogName;
-use crate::config::{AuditConfig, StoreConfig};
+use crate::config::{AuditConfig, Instance, StoreConfig};
 use crate::disk::{Disk, RealDisk};
 use crate::key_file::{self, KeyFileError};
-use crate::merkle::Hash;
 use crate::metrics::AuditMetrics;
 use crate::record::Counters;
 use crate::recover::{RecoverError, Recovery};
@@ -23,22 +22,6 @@ use crate::ship::{Fatal, Progress, Shipped, Shipper};
 use crate::spool::{Spool, SpoolError};
 use crate::store::{DirectoryStore, Layout, Store};
 use crate::writer::{Control, Parts, WriteError, Writer};
-
-/// Who writes the log: recorded at its start.
-#[derive(Clone, Debug)]
-pub struct Instance {
-    /// The gateway's version.
-    pub version: String,
-    /// The configuration as it was loaded, secrets left as references: it goes into the store.
-    pub config: Arc<[u8]>,
-}
-
-impl Instance {
-    /// The configuration's SHA-256.
-    pub fn config_sha256(&self) -> Hash {
-        Hash::of(&self.config)
-    }
-}
 
 /// Messages to the writer, which takes them all every `sync_interval`.
 const CONTROLS: usize = 64;

@@ -1,9 +1,11 @@
 //! What an audit log needs to be told. The gateway makes it from its configuration file.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::checkpoint::LogName;
+use crate::merkle::Hash;
 
 /// The audit log of one gateway.
 #[derive(Clone, Debug)]
@@ -84,5 +86,21 @@ impl AuditConfig {
     pub fn slots(&self) -> usize {
         let by_bytes = self.ring.max_bytes / self.max_record.max(1) as u64;
         self.ring.slots.min(usize::try_from(by_bytes).unwrap_or(usize::MAX)).max(1)
+    }
+}
+
+/// Who writes the log: recorded at its start.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// The gateway's version.
+    pub version: String,
+    /// The configuration as it was loaded, secrets left as references: it goes into the store.
+    pub config: Arc<[u8]>,
+}
+
+impl Instance {
+    /// The configuration's SHA-256.
+    pub fn config_sha256(&self) -> Hash {
+        Hash::of(&self.config)
     }
 }

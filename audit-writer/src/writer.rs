@@ -13,9 +13,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::accounting::{Reason, Stage};
-use crate::audit_log::Instance;
 use crate::checkpoint::SigningKey;
-use crate::config::AuditConfig;
+use crate::config::{AuditConfig, Instance};
 use crate::disk::DiskFile;
 use crate::ids::{SegmentNo, Seq};
 use crate::merkle::{CompactRange, Hash};

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use audit_writer::archive::Archive;
-use audit_writer::audit_log::{AuditLog, Instance, OpenError};
+use audit_writer::audit_log::{AuditLog, OpenError};
 use audit_writer::checkpoint::Keyring;
-use audit_writer::config::{AuditConfig, KeyConfig, RingConfig, SegmentConfig, SpoolConfig, StoreConfig};
+use audit_writer::config::{
+    AuditConfig, Instance, KeyConfig, RingConfig, SegmentConfig, SpoolConfig, StoreConfig,
+};
 use audit_writer::metrics::AuditMetrics;
 use audit_writer::record::{Entry, KindRejected, Rejected, Source, Unnumbered, V1};
 use audit_writer::time::Timestamp;

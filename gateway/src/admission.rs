@@ -9,7 +9,7 @@ use pingora_proxy::Session;
 
 use crate::capture::{Capture, Exchange};
 use crate::problem::Problem;
-use crate::proxy::Gateway;
+use crate::serving::Gateway;
 
 /// Checks a request and finds its route.
 ///

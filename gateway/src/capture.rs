@@ -31,8 +31,8 @@ use crate::edge::{Attempt, Reason, Rejection};
 use crate::failure::Failure;
 use crate::normalise::{Refusal, Scheme};
 use crate::problem::{Problem, X_REQUEST_ID};
-use crate::proxy::{Gateway, Plan};
 use crate::request_id::RequestId;
+use crate::serving::{Gateway, Plan};
 use crate::trace_context::TraceContext;
 
 /// The context of one request.

@@ -23,6 +23,7 @@ pub mod proxy;
 pub mod request_id;
 pub mod route;
 pub mod serve;
+pub mod serving;
 pub mod shutdown;
 pub mod standalone;
 pub mod trace_context;

@@ -10,13 +10,10 @@
 //! | `logging` | the record |
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use audit_writer::record::{End, RouteName};
-use audit_writer::ring::Recorder;
+use audit_writer::record::End;
 use bytes::Bytes;
-use http::Method;
 use http::StatusCode;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -24,62 +21,16 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use prometheus::IntGauge;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::admission;
 use crate::capture::Capture;
 use crate::failure::Failure;
 use crate::forward::{self, Forward};
-use crate::metrics::RouteMetrics;
 use crate::normalise::Scheme;
 use crate::problem::{Problem, X_REQUEST_ID};
-use crate::route::{Route, Router};
-use crate::upstream::{self, Pool};
-
-/// What serves requests: made once from the configuration.
-pub struct Gateway {
-    /// Finds the route of a request.
-    pub router: Router,
-    /// What each route needs at work, by its index.
-    pub plans: Box<[Plan]>,
-    /// Every method that some route or standard names, to tell what a path allows.
-    pub methods: Box<[Method]>,
-    /// What requests count that no route takes.
-    pub unrouted: RouteMetrics,
-    /// The requests in flight.
-    pub in_flight: IntGauge,
-    /// The way into the audit log.
-    pub recorder: Recorder,
-    /// How long a request waits for a slot.
-    pub admit_timeout: Duration,
-    /// Bytes of the longest record.
-    pub max_record: usize,
-    /// The first 8 hex digits of the configuration's SHA-256.
-    pub config_hash: Box<str>,
-    /// Says true once the gateway stops.
-    pub stop: watch::Receiver<bool>,
-}
-
-/// One route at work.
-pub struct Plan {
-    /// The route.
-    pub route: Arc<Route>,
-    /// Its name, as records carry it.
-    pub name: RouteName,
-    /// Where its requests go.
-    pub pool: Arc<Pool>,
-    /// What it counts.
-    pub metrics: RouteMetrics,
-}
-
-impl Gateway {
-    /// Whether the gateway is shutting down.
-    pub fn is_stopping(&self) -> bool {
-        *self.stop.borrow()
-    }
-}
+use crate::serving::Gateway;
+use crate::upstream;
 
 /// The error type of a body that turned out too large while it was forwarded.
 const BODY_TOO_LARGE: ErrorType = ErrorType::Custom("body_too_large");

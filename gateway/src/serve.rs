@@ -9,7 +9,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use audit_writer::audit_log::{AuditLog, Instance, OpenError, StatusView, StopError};
+use audit_writer::audit_log::{AuditLog, OpenError, StatusView, StopError};
+use audit_writer::config::Instance;
 use audit_writer::config::{AuditConfig, KeyConfig, RingConfig, SegmentConfig, SpoolConfig, StoreConfig};
 use audit_writer::metrics::AuditMetrics;
 use audit_writer::record::RouteName;
@@ -28,8 +29,9 @@ use crate::client_address::ClientAddresses;
 use crate::config::{self, Config};
 use crate::edge::{ConnectionLimit, Drain, Edge, Listener, Patience, Rejections, bind};
 use crate::metrics::Metrics;
-use crate::proxy::{Gateway, Plan, Proxy};
+use crate::proxy::Proxy;
 use crate::route::Router;
+use crate::serving::{Gateway, Plan};
 use crate::shutdown::{Departure, Readiness, Signals};
 use crate::upstream::Pool;
 

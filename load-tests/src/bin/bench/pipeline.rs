@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Context, ensure};
 use audit_writer::{
-    audit_log::{AuditLog, Instance},
-    config::{AuditConfig, KeyConfig, RingConfig, SegmentConfig, SpoolConfig, StoreConfig},
+    audit_log::AuditLog,
+    config::{AuditConfig, Instance, KeyConfig, RingConfig, SegmentConfig, SpoolConfig, StoreConfig},
     merkle::{CompactRange, leaf_hash},
     metrics::AuditMetrics,
     record::Entry,

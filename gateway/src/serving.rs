@@ -1,0 +1,57 @@
+//! What all requests share: made once from the configuration, read by every hook.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit_writer::record::RouteName;
+use audit_writer::ring::Recorder;
+use http::Method;
+use prometheus::IntGauge;
+use tokio::sync::watch;
+
+use crate::metrics::RouteMetrics;
+use crate::route::{Route, Router};
+use crate::upstream::Pool;
+
+/// What serves requests: made once from the configuration.
+pub struct Gateway {
+    /// Finds the route of a request.
+    pub router: Router,
+    /// What each route needs at work, by its index.
+    pub plans: Box<[Plan]>,
+    /// Every method that some route or standard names, to tell what a path allows.
+    pub methods: Box<[Method]>,
+    /// What requests count that no route takes.
+    pub unrouted: RouteMetrics,
+    /// The requests in flight.
+    pub in_flight: IntGauge,
+    /// The way into the audit log.
+    pub recorder: Recorder,
+    /// How long a request waits for a slot.
+    pub admit_timeout: Duration,
+    /// Bytes of the longest record.
+    pub max_record: usize,
+    /// The first 8 hex digits of the configuration's SHA-256.
+    pub config_hash: Box<str>,
+    /// Says true once the gateway stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// One route at work.
+pub struct Plan {
+    /// The route.
+    pub route: Arc<Route>,
+    /// Its name, as records carry it.
+    pub name: RouteName,
+    /// Where its requests go.
+    pub pool: Arc<Pool>,
+    /// What it counts.
+    pub metrics: RouteMetrics,
+}
+
+impl Gateway {
+    /// Whether the gateway is shutting down.
+    pub fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+}
