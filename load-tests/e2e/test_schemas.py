@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -11,6 +12,8 @@ from harness.conditions import wait_until
 from harness.gateway import Gateway, route
 from harness.ports import LOOPBACK, free_port
 from harness.schema import RecordSchema
+from harness.upstream import Upstream
+from harness.wire import request_bytes
 from sealformat.audit import audit_store
 
 SCHEMA = ROOT / "audit-writer" / "schema" / "record.v1.json"
@@ -32,8 +35,13 @@ def lively(config: dict) -> None:
 @pytest.fixture(scope="module")
 def records(module_directory, module_upstream) -> Iterator[list[dict]]:
     """A life with everything in it: answers, refusals, failures, a crash, heartbeats, a request cut by the stop."""
-    routes = [route("all", audit={"headers": ["user-agent"]}), route("down", "down", match={"path_prefix": "/down"})]
-    upstreams = {"main": module_upstream.address, "down": f"{LOOPBACK}:{free_port()}"}
+    routes = [
+        route("all", audit={"headers": ["user-agent"]}),
+        route("down", "down", match={"path_prefix": "/down"}),
+        route("held", "held", match={"path_prefix": "/held"}),
+    ]
+    held = Upstream()
+    upstreams = {"main": module_upstream.address, "held": held.address, "down": f"{LOOPBACK}:{free_port()}"}
     gateway = Gateway(module_directory / "gateway", upstreams, routes, lively).start()
     gateway.ask("/orders/1")
     gateway.kill()
@@ -61,11 +69,14 @@ def records(module_directory, module_upstream) -> Iterator[list[dict]]:
         lambda: EVENTS - {"stop"} <= {record.get("event") for record in gateway.written_records()},
         "a heartbeat and a stored segment",
     )
-    with gateway.connect() as client:
-        client.send(b"GET /held/cut HTTP/1.1\r\nHost: api.test\r\n\r\n")
-        wait_until(lambda: "cut" in module_upstream.tags, "the request is at the upstream")
+    with ExitStack() as stack:
+        for number in range(8):
+            client = stack.enter_context(gateway.connect())
+            client.send(request_bytes(f"/held/cut-{number}"))
+        wait_until(lambda: len(held.tags) == 8, "the requests are at the upstream")
         gateway.process.send_signal(signal.SIGTERM)
         gateway.wait(0)
+    held.close()
     yield audit_store(gateway.store, gateway.signer.verifier)[gateway.signer.name].records
 
 
