@@ -11,6 +11,7 @@ rm -f "$results"/*
 colour=never
 [ -t 1 ] && colour=always
 passed=0 failed=0
+nextest='Summary \[' cargo_test='test result:'
 
 # run NAME COMMAND…: runs it, shown and kept, without colours in what is kept.
 run() {
@@ -34,9 +35,10 @@ count() {
   passed=$((passed + good)) failed=$((failed + bad))
 }
 
-# sum_of LOG PATTERN: sums the numbers that PATTERN (one group) finds in the summary lines of cargo test or nextest.
+# sum_of LOG SUMMARY WORD: adds the numbers before WORD in the lines that begin with SUMMARY. Only those: nextest also shows
+# the output of a test that failed, with a summary of its own in it.
 sum_of() {
-  grep -E '^ *(test result:|Summary \[)' "$results/$1.log" | grep -oE "[0-9]+ $2" | awk '{ n += $1 } END { print n + 0 }'
+  grep -E "^ *$2" "$results/$1.log" | grep -oE "[0-9]+ $3" | awk '{ n += $1 } END { print n + 0 }'
 }
 
 # The binaries that the Python tests run. Built first: a test that waits for a compiler is no test.
@@ -45,13 +47,14 @@ if ! run build cargo build --locked --workspace --bins --color "$colour"; then
 else
   if cargo nextest --version >/dev/null 2>&1; then
     run rust cargo nextest run --locked --workspace --no-fail-fast --no-tests pass --color "$colour"
-    count "cargo nextest" $? "$(sum_of rust passed)" "$(($(sum_of rust failed) + $(sum_of rust 'timed out')))"
+    count "cargo nextest" $? "$(sum_of rust "$nextest" passed)" \
+      "$(($(sum_of rust "$nextest" failed) + $(sum_of rust "$nextest" 'timed out')))"
     run rust-doc cargo test --locked --workspace --no-fail-fast --doc --color "$colour"
-    count "cargo test --doc" $? "$(sum_of rust-doc passed)" "$(sum_of rust-doc failed)"
+    count "cargo test --doc" $? "$(sum_of rust-doc "$cargo_test" passed)" "$(sum_of rust-doc "$cargo_test" failed)"
   else
     echo "==> cargo-nextest is not installed: cargo test does the same, only slower"
     run rust cargo test --locked --workspace --no-fail-fast --color "$colour"
-    count "cargo test" $? "$(sum_of rust passed)" "$(sum_of rust failed)"
+    count "cargo test" $? "$(sum_of rust "$cargo_test" passed)" "$(sum_of rust "$cargo_test" failed)"
   fi
 
   pytest_colour=no
