@@ -13,6 +13,14 @@ from harness.gateway import Gateway, route
 from harness.upstream import Upstream
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_gateway_is_left() -> Iterator[None]:
+    """A fixture that fails halfway leaves its gateway running: not beyond its file."""
+    yield
+    while Gateway.launched:
+        Gateway.launched.pop().kill()
+
+
 @pytest.fixture(scope="module")
 def module_directory(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A directory for the tests of one file. A store's files are immutable where privileges allow: undone here."""

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import ClassVar
 
 from sealformat.audit import LogReport, audit_store
 from sealformat.note import Signer
@@ -30,6 +31,8 @@ def route(name: str, upstream: str = "main", **more) -> dict:
 
 class Gateway:
     """`sealgate run` in a directory of its own. `tune` edits the configuration before it is written."""
+
+    launched: ClassVar[list["Gateway"]] = []
 
     def __init__(
         self,
@@ -86,6 +89,7 @@ class Gateway:
             self.process = subprocess.Popen(
                 [binary("sealgate"), "run", "-c", self.config_file], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+        Gateway.launched.append(self)
         return self.process
 
     def start(self) -> "Gateway":
