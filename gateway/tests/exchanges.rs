@@ -183,7 +183,7 @@ fn a_client_that_leaves_is_recorded_as_gone() {
 }
 
 #[test]
-fn an_upgraded_connection_carries_bytes_both_ways_and_is_recorded_at_its_end() {
+fn an_upgraded_connection_carries_bytes_both_ways_and_is_recorded_at_its_begin_and_end() {
     let (_upstream, gateway) = start();
     // More than one: Pingora may lose a race with a quick 101 (see `upstream::connect_anew`).
     let ports: Vec<u16> = (0..20)
@@ -203,8 +203,10 @@ fn an_upgraded_connection_carries_bytes_both_ways_and_is_recorded_at_its_end() {
     let records = gateway.stop();
     for port in ports {
         let found = of_port(&records, port);
-        assert_eq!(found.len(), 1);
-        let response = &found[0]["response"];
+        let kinds: Vec<_> = found.iter().map(|record| record["kind"].as_str()).collect();
+        assert_eq!(kinds, [Some("received"), Some("completed")]);
+        assert_eq!(found[0]["request_id"], found[1]["request_id"]);
+        let response = &found[1]["response"];
         assert_eq!((&response["status"], &response["bytes"]), (&101.into(), &4.into()));
     }
 }
