@@ -253,10 +253,16 @@ impl Capture {
             (None, Some(error)) => (Failure::of(error, self.attempt.cut()).end, Some(error.etype().as_str())),
             (None, None) => (End::Ok, None),
         };
+        let (kind, end, word) = if end != End::Ok && self.gateway.drain.is_over() {
+            // It broke because the gateway cut it: whichever side went first is not to blame.
+            (KindEnded::Aborted, End::Shutdown, None)
+        } else {
+            (KindEnded::Completed, end, word)
+        };
         let body_bytes = session.body_bytes_read() as u64;
         self.settle(session, body_bytes);
         self.measure(response.map(|response| response.status), took);
-        self.record(KindEnded::Completed, end, word, response, body_bytes, took);
+        self.record(kind, end, word, response, body_bytes, took);
         // Last, so that a panic above still leaves a record.
         self.logged = true;
     }

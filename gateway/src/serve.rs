@@ -149,7 +149,7 @@ pub fn run(config: &Config, started: impl FnOnce()) -> Result<(), ServeError> {
     let (stop, stopped) = watch::channel(false);
     let drain = Arc::new(Drain::default());
     let readiness = Arc::new(Readiness::new(recorder.clone()));
-    let gateway = Arc::new(gateway(config, &metrics, recorder.clone(), stopped.clone())?);
+    let gateway = Arc::new(gateway(config, &metrics, recorder.clone(), stopped.clone(), drain.clone())?);
     let listeners = config.listen.iter().zip(sockets.listen).map(|(listener, socket)| {
         (Arc::new(edge_listener(listener, &metrics, recorder.clone(), drain.clone())), socket)
     });
@@ -192,6 +192,7 @@ fn gateway(
     metrics: &Metrics,
     recorder: Recorder,
     stop: watch::Receiver<bool>,
+    drain: Arc<Drain>,
 ) -> Result<Gateway, ServeError> {
     let router = Router::new(&config.routes).map_err(|ties| {
         ties.first().map_or(ServeError::Tie(0, 0), |tie| ServeError::Tie(tie.first, tie.second))
@@ -223,6 +224,7 @@ fn gateway(
         max_record: config.audit.max_record.as_usize(),
         config_hash: config.hash().into(),
         stop,
+        drain,
     })
 }
 

@@ -9,6 +9,7 @@ use http::Method;
 use prometheus::IntGauge;
 use tokio::sync::watch;
 
+use crate::edge::Drain;
 use crate::metrics::RouteMetrics;
 use crate::route::{Route, Router};
 use crate::upstream::Pool;
@@ -35,6 +36,8 @@ pub struct Gateway {
     pub config_hash: Box<str>,
     /// Says true once the gateway stops.
     pub stop: watch::Receiver<bool>,
+    /// Says whether what is still served is being cut.
+    pub drain: Arc<Drain>,
 }
 
 /// One route at work.

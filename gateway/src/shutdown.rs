@@ -158,6 +158,7 @@ impl Departure {
             () = tokio::time::sleep_until(drain_until) => cut,
             _ = signals.recv() => true,
         };
+        self.drain.end();
         let why = if cut { "signal" } else { "shutdown.timeout" };
         tracing::warn!(connections = self.drain.open(), why, "leaving: cutting what is still open");
     }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::IntGauge;
@@ -91,6 +91,7 @@ impl Drop for Permit {
 pub struct Drain {
     open: AtomicUsize,
     empty: Notify,
+    over: AtomicBool,
 }
 
 impl Drain {
@@ -109,6 +110,17 @@ impl Drain {
             }
             empty.await;
         }
+    }
+
+    /// Says that it is over: what is still open is cut.
+    pub fn end(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    /// Whether what is still open is being cut. The threads that serve it end one after the other, so that a request
+    /// may see its upstream's connection, or its client's, break before its own task is dropped.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 
     fn enter(&self) {
