@@ -20,6 +20,8 @@ pub struct SegmentBuilder {
     index: IndexBuilder,
     compressor: Compressor<'static>,
     raw: Vec<u8>,
+    /// Room for a frame; kept, for to clear it anew for each frame would cost as much as a hash.
+    compressed: Vec<u8>,
     raw_bytes: u64,
     written: u64,
     file: Sha256,
@@ -57,6 +59,7 @@ impl SegmentBuilder {
             before,
             compressor,
             raw: Vec::with_capacity(FRAME_TARGET + FRAME_TARGET / 8),
+            compressed: Vec::new(),
             raw_bytes: 0,
             written: 0,
             file: Sha256::new(),
@@ -96,13 +99,14 @@ impl SegmentBuilder {
         if self.raw.is_empty() {
             return Ok(());
         }
-        let begin = out.len();
         let bound = zstd::zstd_safe::compress_bound(self.raw.len());
-        out.resize(begin + bound, 0);
-        let len = self.compressor.compress_to_buffer(&self.raw, &mut out[begin..])?;
-        out.truncate(begin + len);
+        if self.compressed.len() < bound {
+            self.compressed.resize(bound, 0);
+        }
+        let len = self.compressor.compress_to_buffer(&self.raw, &mut self.compressed[..])?;
         self.raw.clear();
-        let frame = &out[begin..];
+        let frame = &self.compressed[..len];
+        out.extend_from_slice(frame);
         self.index.end_frame(self.written, len as u64, Hash::of(frame));
         self.file.update(frame);
         self.written += len as u64;
