@@ -15,10 +15,11 @@ use crate::config::{AuditConfig, Instance, StoreConfig};
 use crate::disk::{Disk, RealDisk};
 use crate::key_file::{self, KeyFileError};
 use crate::metrics::AuditMetrics;
+use crate::progress::{Progress, Shipped};
 use crate::record::Counters;
 use crate::recover::{RecoverError, Recovery};
 use crate::ring::{Recorder, Ring};
-use crate::ship::{Fatal, Progress, Shipped, Shipper};
+use crate::ship::{Fatal, Shipper};
 use crate::spool::{Spool, SpoolError};
 use crate::store::{DirectoryStore, Layout, Store};
 use crate::writer::{Control, Parts, WriteError, Writer};
@@ -205,6 +206,7 @@ impl AuditLog {
                 metrics: metrics.clone(),
                 control: control_receiver,
                 ship,
+                progress: progress.clone(),
             },
             recovered,
         );

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod key_file;
 pub mod merkle;
 pub mod metrics;
+pub mod progress;
 pub mod record;
 pub mod recover;
 pub mod ring;

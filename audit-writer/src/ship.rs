@@ -11,18 +11,18 @@
 //! store cannot take is tried again, with backoff and jitter; the spool holds it as long.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::accounting::{Reason, Stage};
 use crate::checkpoint::{Checkpoint, SigningKey};
-use crate::ids::{SegmentNo, TreeSize};
+use crate::ids::SegmentNo;
 use crate::merkle::Hash;
 use crate::metrics::AuditMetrics;
+use crate::progress::{LastCheckpoint, Progress};
 use crate::recover::{checkpoint_of, committed};
 use crate::ring::Ring;
 use crate::segment::{SegmentSummary, object_name};
@@ -35,43 +35,6 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const LAST_BACKOFF: Duration = Duration::from_secs(30);
 /// How often the age of what waits is looked at.
 const TICK: Duration = Duration::from_secs(1);
-
-/// What the shipper has done, for `/status`.
-#[derive(Debug, Default)]
-pub(crate) struct Progress(Mutex<Shipped>);
-
-/// How far the store has come.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Shipped {
-    /// Sealed segments that wait.
-    pub waiting: usize,
-    /// The newest checkpoint that this boot put.
-    pub last_checkpoint: Option<LastCheckpoint>,
-    /// Why the store did not take the last thing that was tried.
-    pub store_error: Option<String>,
-}
-
-/// A checkpoint that was put.
-#[derive(Clone, Debug, Serialize)]
-pub struct LastCheckpoint {
-    /// Its number.
-    pub segment: SegmentNo,
-    /// The size that it signs.
-    pub size: TreeSize,
-    /// The root that it signs.
-    pub root: Hash,
-    /// When it was put.
-    pub at: Timestamp,
-}
-
-impl Progress {
-    pub(crate) fn read(&self) -> Shipped {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-    fn update(&self, change: impl FnOnce(&mut Shipped)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
 
 /// Evidence is broken: the gateway must not serve on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -187,9 +150,10 @@ impl Shipper {
     }
 
     fn show(&self, queue: &VecDeque<Sealed>) {
-        let oldest = queue.front().map(|sealed| Timestamp::now().since(sealed.summary.first_ts));
-        self.metrics.oldest_unshipped.set(oldest.unwrap_or_default().as_secs_f64());
-        self.progress.update(|shipped| shipped.waiting = queue.len());
+        self.progress.update(|shipped| {
+            shipped.waiting = queue.len();
+            shipped.oldest_waiting = queue.front().map(|sealed| sealed.summary.first_ts);
+        });
     }
 
     fn ship(&self, configs_are_stored: &mut bool, sealed: &Sealed) -> Result<(), ShipError> {

@@ -19,6 +19,7 @@ use crate::disk::DiskFile;
 use crate::ids::{SegmentNo, Seq};
 use crate::merkle::{CompactRange, Hash};
 use crate::metrics::AuditMetrics;
+use crate::progress::Progress;
 use crate::record::{
     Counters, Entry, EventHeartbeat, EventSegment, EventStart, EventStop, EventStored, Gap, Heartbeat,
     KindGap, KindLifecycle, SegmentBegin, Start, Stop, Stored, Unnumbered, V1,
@@ -77,6 +78,7 @@ pub(crate) struct Writer {
     metrics: AuditMetrics,
     control: Receiver<Control>,
     ship: Sender<Sealed>,
+    progress: Arc<Progress>,
     tree: CompactRange,
     next_segment: SegmentNo,
     prev_sha256: Hash,
@@ -126,11 +128,12 @@ pub(crate) struct Parts {
     pub(crate) metrics: AuditMetrics,
     pub(crate) control: Receiver<Control>,
     pub(crate) ship: Sender<Sealed>,
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl Writer {
     pub(crate) fn new(parts: Parts, recovered: Recovered) -> Writer {
-        let Parts { config, instance, boot, key, ring, spool, metrics, control, ship } = parts;
+        let Parts { config, instance, boot, key, ring, spool, metrics, control, ship, progress } = parts;
         let mut writer = Writer {
             config,
             instance,
@@ -141,6 +144,7 @@ impl Writer {
             metrics,
             control,
             ship,
+            progress,
             tree: recovered.tree,
             next_segment: recovered.next_segment,
             prev_sha256: recovered.prev_sha256,
@@ -381,6 +385,9 @@ impl Writer {
         if first {
             self.metrics.clock_error.set(crate::clock::error_seconds(&crate::clock::read()));
         }
+        // Told here and not by the shipper: one that hangs in the store, or died, could not say that time passes.
+        let oldest = self.progress.read().oldest_waiting.map(|began| Timestamp::now().since(began));
+        self.metrics.oldest_unshipped.set(oldest.unwrap_or_default().as_secs_f64());
         let limits = &self.config.spool;
         let bytes = self.spool.bytes().map_err(failed("list the spool"))?;
         let free = self.spool.free().map_err(failed("ask for the spool's free space"))?;

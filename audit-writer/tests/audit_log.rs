@@ -330,12 +330,14 @@ fn a_log_begins_only_where_it_may_and_a_lost_store_is_no_new_log() {
     // A store that cannot be asked does not stop a gateway that knows its log.
     std::fs::remove_dir(data.path().join("store")).expect("removed");
     let log = data.open().expect("the spool takes it");
-    record(&log, 3);
-    wait_until("all are durable", || durable(&log) == 3);
+    record(&log, 300);
+    wait_until("all are durable", || durable(&log) == 300);
+    let view = log.status_view();
+    wait_until("it says that they wait", || view.read().store.shipped.oldest_waiting.is_some());
     std::fs::rename(data.path().join("elsewhere"), data.path().join("store")).expect("back");
     stop(log);
     good(&data.verify());
-    assert_eq!(of_kind(&data.records(), "rejected").len(), 6);
+    assert_eq!(of_kind(&data.records(), "rejected").len(), 303);
 }
 
 #[test]
