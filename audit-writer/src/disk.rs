@@ -6,13 +6,13 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+use rustix::fs::{FlockOperation, IFlags, flock, ioctl_getflags, ioctl_setflags};
 
-/// A file that is written from its begin to its end.
+/// A file of ours: written from its begin to its end, or small and overwritten in place.
 pub trait DiskFile: Send + fmt::Debug {
     /// Appends all of `bytes`.
     ///
@@ -20,12 +20,34 @@ pub trait DiskFile: Send + fmt::Debug {
     /// What the file system says; an unknown part of the bytes may then be there.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes what was appended durable (`fdatasync`).
+    /// Makes what was written durable (`fdatasync`). A file that has no name any more is durable nowhere: an error.
     ///
     /// # Errors
     /// What the file system says. The file must not be trusted after that: the kernel may have dropped the pages.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// Cuts the file to its first `len` bytes, and appends from there: what a failed append has left goes.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn truncate(&mut self, len: u64) -> io::Result<()>;
+
+    /// Writes `bytes` over the first ones of the file. They outlive the process at once, and a power failure only when
+    /// they were synced.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn overwrite(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// All that the file holds, also where its name is gone.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn read_back(&mut self) -> io::Result<Vec<u8>>;
 }
+
+/// A lock that is held for as long as this lives, and no longer than the process.
+pub trait Lock: Send + Sync + fmt::Debug {}
 
 /// The operations that the spool and the directory store are built of.
 pub trait Disk: Send + Sync + fmt::Debug {
@@ -89,6 +111,18 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// What the file system says.
     fn free(&self, path: &Path) -> io::Result<u64>;
 
+    /// Locks the file at `path`, which is made where it is not there. `None` where another process holds it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>>;
+
+    /// Names the present run of the machine's kernel: another one has none of the writes that were not synced.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    fn machine_boot(&self) -> io::Result<String>;
+
     /// Takes from everybody what can be taken of the right to change a file: mode 0444, and the immutable
     /// attribute where privileges and file system allow it.
     ///
@@ -111,14 +145,41 @@ impl DiskFile for RealFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)
     }
+
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data()
+        self.0.sync_data()?;
+        match self.0.metadata()?.nlink() {
+            0 => Err(io::Error::new(io::ErrorKind::NotFound, "the file was deleted")),
+            _ => Ok(()),
+        }
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)?;
+        self.0.seek(SeekFrom::Start(len)).map(drop)
+    }
+
+    fn overwrite(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, 0)
+    }
+
+    fn read_back(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.0.metadata()?.len()).map_err(io::Error::other)?];
+        self.0.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
     }
 }
 
+/// A file under `flock(2)`, which the kernel lets go of when the process ends, however it ends.
+#[derive(Debug)]
+struct FileLock(#[expect(dead_code, reason = "held, never read")] File);
+
+impl Lock for FileLock {}
+
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o640).open(path)?;
+        // Not `append(true)`: with O_APPEND an overwrite in place would append.
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o640).open(path)?;
         Ok(Box::new(RealFile(file)))
     }
 
@@ -168,6 +229,22 @@ impl Disk for RealDisk {
     fn free(&self, path: &Path) -> io::Result<u64> {
         let of = rustix::fs::statvfs(path)?;
         Ok(of.f_bavail.saturating_mul(of.f_frsize))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
+        let mut file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o640).open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        // For a person who looks: who holds it.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        Ok(Some(Box::new(FileLock(file))))
+    }
+
+    fn machine_boot(&self) -> io::Result<String> {
+        Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
     }
 
     fn protect(&self, path: &Path) -> io::Result<()> {
@@ -273,5 +350,39 @@ mod tests {
         replace(&RealDisk, &path, b"one").expect("replace");
         replace(&RealDisk, &path, b"two").expect("replace");
         assert_eq!(fs::read(&path).expect("read"), b"two");
+    }
+
+    #[test]
+    fn what_a_failed_append_left_is_cut_off_and_appends_go_on_from_there() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut file = RealDisk.create(&dir.path().join("wal")).expect("made");
+        file.append(b"whole").expect("appended");
+        file.append(b"to").expect("appended");
+        file.truncate(5).expect("cut");
+        file.append(b" again").expect("appended");
+        file.overwrite(b"W").expect("overwritten");
+        assert_eq!(file.read_back().expect("read"), b"Whole again");
+    }
+
+    #[test]
+    fn a_file_without_a_name_is_not_durable_but_can_be_read_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("wal");
+        let mut file = RealDisk.create(&path).expect("made");
+        file.append(b"one").expect("appended");
+        file.sync().expect("durable");
+        fs::remove_file(&path).expect("removed");
+        assert_eq!(file.sync().expect_err("gone").kind(), io::ErrorKind::NotFound);
+        assert_eq!(file.read_back().expect("read"), b"one");
+    }
+
+    #[test]
+    fn a_lock_is_held_once_and_free_again_when_it_is_dropped() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("lock");
+        let held = RealDisk.lock(&path).expect("asked").expect("free");
+        assert!(RealDisk.lock(&path).expect("asked").is_none());
+        drop(held);
+        assert!(RealDisk.lock(&path).expect("asked").is_some());
     }
 }

@@ -11,16 +11,14 @@
 //!
 //! The writer's thread makes and seals segments, the shipper's removes what is in the store and replaces `state`.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::LogName;
-use crate::disk::{self, Disk, DiskFile};
+use crate::disk::{self, Disk, DiskFile, Lock};
 use crate::ids::SegmentNo;
 use crate::merkle::Hash;
 use crate::time::Timestamp;
@@ -32,7 +30,7 @@ pub struct Spool {
     path: PathBuf,
     disk: Arc<dyn Disk>,
     state: Mutex<State>,
-    _lock: File,
+    _lock: Box<dyn Lock>,
 }
 
 /// Why the spool cannot be used.
@@ -128,20 +126,8 @@ impl Spool {
         };
         disk.create_dir(path).map_err(io("make", path))?;
         let lock_path = path.join(LOCK);
-        let mut options = OpenOptions::new();
-        let mut lock = options
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(io("open", &lock_path))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(SpoolError::Locked { path: path.into() }),
-            Err(error) => return Err(io("lock", &lock_path)(error.into())),
-        }
-        // For a person who looks: who holds it.
-        let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        let lock = disk.lock(&lock_path).map_err(io("lock", &lock_path))?;
+        let lock = lock.ok_or_else(|| SpoolError::Locked { path: path.into() })?;
         let state_path = path.join(STATE);
         let found = match disk::read(&*disk, &state_path) {
             Ok(bytes) => Some(parse_state(&state_path, &bytes, log)?),
