@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::Durability;
+
 /// What `sealgate` exits with.
 pub mod exit {
     /// Done, or stopped cleanly.
@@ -65,6 +67,7 @@ Key, spool and a directory store are made below --data; everything is kept when 
 
 Examples:
   sealgate proxy --to http://127.0.0.1:3000
+  sealgate proxy --to http://127.0.0.1:3000 --durability strict
   sealgate proxy --to http://app.internal:8000 --listen 0.0.0.0:80 --data /var/lib/sealgate --log audit.example.com/gw-1
   sealaudit search sealgate-data --status 5xx
   sealaudit verify sealgate-data --keys sealgate-data/gateway.pub")]
@@ -81,12 +84,37 @@ pub struct ProxyArgs {
     /// The log's name; without it the existing key's, else sealgate.localhost/gw-1
     #[arg(long, value_name = "NAME")]
     pub log: Option<String>,
+    /// What must be durable before the server sees a request; without it `buffered`
+    #[arg(long, value_name = "MODE")]
+    pub durability: Option<Mode>,
     /// The listener for /status and /metrics, or `off`; without it 127.0.0.1:9911, when that is free
     #[arg(long, value_name = "ADDRESS|off")]
     pub admin: Option<Switchable>,
     /// The listener for /metrics, /livez and /readyz, or `off`; without it 127.0.0.1:9912, when that is free
     #[arg(long, value_name = "ADDRESS|off")]
     pub metrics: Option<Switchable>,
+}
+
+/// A durability on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Mode {
+    /// A record that the request came is synced first; refused with 503 when that cannot be.
+    Strict,
+    /// A place for its record is reserved first; refused with 503 when there is none.
+    Buffered,
+    /// Nothing: it is served, and what cannot be recorded is declared.
+    BestEffort,
+}
+
+impl From<Mode> for Durability {
+    fn from(mode: Mode) -> Durability {
+        match mode {
+            Mode::Strict => Durability::Strict,
+            Mode::Buffered => Durability::Buffered,
+            Mode::BestEffort => Durability::BestEffort,
+        }
+    }
 }
 
 /// An address, or the word `off`.
@@ -141,6 +169,7 @@ pub struct RunArgs {
 #[command(after_help = "\
 Every error has its place, one a line, sorted:
   sealgate.yaml:31:7: unknown key `upstreem` in routes[0] (value: orders): did you mean `upstream`?
+What is understood and has no effect is a warning, which leaves the exit code at 0.
 
 Examples:
   sealgate validate

@@ -6,6 +6,7 @@
 
 mod audit;
 mod check;
+mod durability;
 mod environment;
 mod error;
 mod listen;
@@ -29,8 +30,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use audit::{Audit, Durability, Key, Ring, Segment, Spool, Store};
-pub use error::{Problem, Problems};
+pub use audit::{Audit, Key, Ring, Segment, Spool, Store};
+pub use durability::{Durability, WrittenIn};
+pub use error::{Problem, Problems, Severity};
 pub use listen::{ClientAddress, ClientAddressFrom, Limits, Listener, ListenerTimeouts};
 pub use route::{Auth, Match, PathMatch, Query, Rewrite, Route, RouteAudit};
 pub use schema::schema;

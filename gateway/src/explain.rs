@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use http::Method;
 use serde::Serialize;
 
-use crate::config::{self, Config, DurationText, PathMatch, Query};
+use crate::config::{self, Config, Durability, DurationText, PathMatch, Query, WrittenIn};
 use crate::normalise::{self, Refusal, Scheme};
 use crate::route::{Route, Router};
 
@@ -88,7 +88,9 @@ pub struct Forwarded {
     /// Who may use the route.
     pub auth: &'static str,
     /// What must be durable before the upstream sees the request.
-    pub durability: &'static str,
+    pub durability: Durability,
+    /// Where that is written: `routes[0].audit.durability`, `audit.durability`, or nowhere.
+    pub durability_from: String,
     /// The request headers that the record keeps.
     pub headers: Vec<String>,
     /// What the record keeps of the query.
@@ -168,6 +170,7 @@ fn no_route(config: &Config, name: &str, host: String, path: String) -> Outcome 
 }
 
 fn forwarded(config: &Config, route: &Route, host: String, path: String, sent: String) -> Forwarded {
+    let (durability, written) = config.durability_of(&config.routes[route.index]);
     let endpoints = config.upstreams.get(&*route.upstream).map(|upstream| upstream.endpoints.fixed.clone());
     Forwarded {
         why: why(&config.routes[route.index], &host),
@@ -182,8 +185,11 @@ fn forwarded(config: &Config, route: &Route, host: String, path: String, sent: S
         auth: match config.routes[route.index].auth {
             config::Auth::None => "none",
         },
-        durability: match config.audit.durability {
-            config::Durability::Buffered => "buffered",
+        durability,
+        durability_from: match written {
+            WrittenIn::Route => format!("routes[{}].audit.durability", route.index),
+            WrittenIn::Audit => "audit.durability".into(),
+            WrittenIn::Nowhere => "default".into(),
         },
         headers: route.headers.iter().map(ToString::to_string).collect(),
         query: match route.query {
@@ -243,7 +249,11 @@ impl fmt::Display for Explanation {
                 writeln!(f, "  sent        {} {}", self.method, to.sent)?;
                 writeln!(f, "  timeout     {}", to.timeout)?;
                 writeln!(f, "  auth        {}", to.auth)?;
-                writeln!(f, "  durability  {}: {}", to.durability, durability(to.durability))?;
+                let from = match to.durability_from.as_str() {
+                    "default" => "by default".into(),
+                    written => format!("by `{written}`"),
+                };
+                writeln!(f, "  durability  {}: {from}; {}", to.durability.as_str(), promise(to.durability))?;
                 write!(f, "  recorded    headers: {headers}; query: {}", to.query)
             }
             Outcome::NoRoute { status, host, path, routes } => {
@@ -264,11 +274,16 @@ impl fmt::Display for Explanation {
 }
 
 /// What a mode promises, in a line.
-fn durability(mode: &str) -> &'static str {
+fn promise(mode: Durability) -> &'static str {
     match mode {
-        "buffered" => {
-            "by `audit.durability`; a place for its record is reserved first, a crash loses at most `sync_interval`"
+        Durability::Strict => {
+            "a `received` record is synced before it goes upstream, a crash loses none; 503 when that cannot be"
         }
-        _ => "by `audit.durability`",
+        Durability::Buffered => {
+            "a place for its record is reserved first, a crash loses at most `sync_interval`; 503 when there is none"
+        }
+        Durability::BestEffort => {
+            "it is served whether a record can be kept or not; what is lost is declared"
+        }
     }
 }

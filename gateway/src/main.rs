@@ -106,6 +106,9 @@ fn serve(config: &Config, level: Level, started: impl FnOnce()) -> io::Result<u8
     if let Err(error) = diagnostics::to_stderr(level) {
         return fail(exit::USAGE, anyhow::anyhow!("RUST_LOG: {error}"));
     }
+    for warning in config.warnings() {
+        tracing::warn!(%warning, "configuration");
+    }
     match serve::run(config, started) {
         Ok(()) => Ok(exit::CLEAN),
         Err(error) => fail(error.exit_code(), error),
@@ -119,16 +122,21 @@ fn validate(args: &ValidateArgs) -> io::Result<u8> {
         false => config.check_environment().map(|()| config),
     });
     match (checked, args.format) {
-        (Ok(config), Format::Text) => print(&format!(
-            "{}: OK: listeners {}, routes {}, upstreams {}, log {}, config {}",
-            path.display(),
-            config.listen.len(),
-            config.routes.len(),
-            config.upstreams.len(),
-            config.audit.log,
-            config.hash(),
-        )),
-        (Ok(_), Format::Json) => print("[]"),
+        (Ok(config), Format::Text) => {
+            for warning in config.warnings() {
+                writeln!(io::stderr().lock(), "{warning}")?;
+            }
+            print(&format!(
+                "{}: OK: listeners {}, routes {}, upstreams {}, log {}, config {}",
+                path.display(),
+                config.listen.len(),
+                config.routes.len(),
+                config.upstreams.len(),
+                config.audit.log,
+                config.hash(),
+            ))
+        }
+        (Ok(config), Format::Json) => print(&serde_json::to_string_pretty(&config.warnings())?),
         (Err(problems), Format::Text) => report(&problems),
         (Err(problems), Format::Json) => {
             print(&serde_json::to_string_pretty(&problems)?)?;

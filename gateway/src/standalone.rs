@@ -10,7 +10,7 @@ use audit_writer::checkpoint::{LogName, LogNameError};
 use audit_writer::key_file::{self, KeyFileError};
 
 use crate::cli::{ProxyArgs, Switchable};
-use crate::config::{Config, Problems};
+use crate::config::{Config, Durability, Problems};
 
 /// The log's name where neither the command line nor a key gives one.
 const LOG: &str = "sealgate.localhost/gw-1";
@@ -88,7 +88,8 @@ impl Standalone {
         let data = args.data.to_str().ok_or_else(|| StandaloneError::Data(args.data.clone()))?;
         let admin = listener(args.admin, ADMIN, "admin", args.listen, &mut warnings);
         let metrics = listener(args.metrics, METRICS, "metrics", args.listen, &mut warnings);
-        let text = text(args.listen, data, to, &log, admin, metrics);
+        let durability = args.durability.map(Durability::from);
+        let text = text(args.listen, data, to, &log, durability, admin, metrics);
         let config = Config::from_text("sealgate proxy", text)?;
         Ok(Standalone { config, warnings })
     }
@@ -101,6 +102,7 @@ impl Standalone {
             let _ = writeln!(banner, "{name:<15}{value}");
         };
         line("log", self.config.audit.log.to_string());
+        line("durability", self.config.durability().as_str().to_owned());
         line("data", data.to_string());
         if let Some(admin) = self.config.admin {
             line("status", format!("http://{}/status", admin.address));
@@ -202,6 +204,7 @@ fn text(
     data: &str,
     to: SocketAddr,
     log: &LogName,
+    durability: Option<Durability>,
     admin: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
 ) -> String {
@@ -232,11 +235,12 @@ audit:
   log: {log}
   key: {{ file: {key}, create: true }}
   create_log: true
-  spool: {{ path: {spool}, min_free: 256MiB }}
+{durability}  spool: {{ path: {spool}, min_free: 256MiB }}
   store: {{ directory: {store} }}
 ",
         listen = address(listen),
         to = address(to),
+        durability = durability.map_or_else(String::new, |mode| format!("  durability: {}\n", mode.as_str())),
         admin = extra("admin", admin),
         metrics = extra("metrics", metrics),
         key = data("gateway.key"),
@@ -291,6 +295,9 @@ mod tests {
         assert_eq!(made.config.audit.store.directory, data.path().join("store"));
         assert!(made.config.audit.create_log && made.config.audit.key.create);
         assert!(made.config.admin.is_none() && made.config.metrics.is_none());
+        assert_eq!(made.config.audit.durability, None, "it is written where it was asked for only");
+        let strict = Standalone::new(&args(data.path(), &["--to", &url, "--durability", "strict"])).unwrap();
+        assert_eq!(strict.config.audit.durability, Some(Durability::Strict));
         let again = Config::from_text("again", made.config.text()).unwrap();
         assert_eq!(again.sha256(), made.config.sha256());
     }

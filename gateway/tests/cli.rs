@@ -50,13 +50,34 @@ fn problems_are_lines_or_an_array_and_exit_with_78() {
     assert_eq!(
         problems[2],
         serde_json::json!({
-            "file": path, "line": 5, "column": 5, "problem": "unknown key", "key": "adress", "in": "listen[0]",
+            "file": path, "line": 5, "column": 5, "severity": "error", "problem": "unknown key", "key": "adress",
+            "in": "listen[0]",
             "value": "127.0.0.1:8080", "suggestion": "address",
             "rule": "expected one of `name`, `address`, `client_address`, `timeouts`, `limits`",
         })
     );
     let none = ["validate", "--no-environment", "--format", "json", "-c", LEAST];
     assert_eq!(out(sealgate(&none).assert().code(0)), "[]\n");
+}
+
+#[test]
+fn what_has_no_effect_is_a_warning_and_no_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let laxer = ("auth: none", "auth: none, audit: { durability: best_effort }");
+    let path = in_directory(directory.path(), laxer);
+    let strict = fs::read_to_string(&path).unwrap().replace("audit:\n", "audit:\n  durability: strict\n");
+    fs::write(&path, strict).unwrap();
+    let checked = sealgate(&["validate", "--no-environment", "-c", &path]).assert().code(0);
+    let warned = format!(
+        "{path}:5:103: warning: no effect of `durability` in routes[0].audit (value: best_effort): `audit.durability` (line 7) is `strict`, and the stricter of the two holds\n"
+    );
+    assert_eq!(err(checked), warned);
+    let json = ["validate", "--no-environment", "--format", "json", "-c", &path];
+    let warnings: Value = serde_json::from_str(&out(sealgate(&json).assert().code(0).stderr(""))).unwrap();
+    assert_eq!(warnings[0]["severity"], "warning");
+    assert_eq!(warnings.as_array().unwrap().len(), 1);
+    let explained = out(sealgate(&["explain", "-c", &path, "GET", "http://h/status"]).assert().code(0));
+    assert!(explained.contains("  durability  strict: by `audit.durability`; "), "{explained}");
 }
 
 #[test]
@@ -148,11 +169,15 @@ GET http://API.example.com:80/v1//x/../orders/%34%32?page=2
   sent        GET /orders/42?page=2
   timeout     none
   auth        none
-  durability  buffered: by `audit.durability`; a place for its record is reserved first, a crash loses at most `sync_interval`
+  durability  strict: by `routes[0].audit.durability`; a `received` record is synced before it goes upstream, a crash loses none; 503 when that cannot be
   recorded    headers: user-agent, x-tenant; query: none
 ";
     assert_eq!(text, expected);
-    assert!(explain("http://any.example/status").contains("any host; path /status, exactly; any method"));
+    let status = explain("http://any.example/status");
+    assert!(status.contains("any host; path /status, exactly; any method"));
+    assert!(status.contains("  durability  buffered: by `audit.durability`; a place for its record"));
+    let least = out(sealgate(&["explain", "-c", LEAST, "GET", "http://h/status"]).assert().code(0));
+    assert!(least.contains("  durability  buffered: by default; a place for its record"));
 }
 
 #[test]
@@ -189,6 +214,10 @@ fn explain_is_read_by_programs() {
     assert_eq!(forwarded["outcome"], "forwarded");
     assert_eq!(forwarded["route"], "orders");
     assert_eq!(forwarded["sent"], "/orders");
+    assert_eq!(
+        (&forwarded["durability"], &forwarded["durability_from"]),
+        (&"strict".into(), &"routes[0].audit.durability".into())
+    );
     assert_eq!(forwarded["endpoints"], serde_json::json!(["127.0.0.1:19001", "[::1]:19001"]));
     let missed = json(1, "http://h/");
     assert_eq!(

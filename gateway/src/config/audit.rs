@@ -7,9 +7,9 @@ use audit_writer::checkpoint::{LogName, LogNameError, MAX_LOG_NAME};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::durability::Durability;
 use super::mapping::Mapping;
 use super::node::Node;
-use super::read::{Choice, Choices};
 use super::value::{ByteSize, DurationText, Percent};
 use super::walk::{Read, ReadText, Unreadable, Walk};
 use super::written::{Count, LogText, Switch};
@@ -27,9 +27,10 @@ pub struct Audit {
     /// start: a lost disk must not look like a new log.
     #[schemars(default, with = "Switch")]
     pub create_log: bool,
-    /// What must be durable before the upstream sees a request.
-    #[schemars(default)]
-    pub durability: Durability,
+    /// What must be durable before the upstream sees a request; `buffered` where neither this nor the route says
+    /// anything. A route can be stricter than this, never laxer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durability: Option<Durability>,
     /// How long a request waits for a slot before it is refused with 503.
     #[serde(with = "DurationText")]
     #[schemars(default = "default_admit_timeout")]
@@ -86,15 +87,6 @@ pub struct Key {
     /// Whether to make the key where the file does not exist.
     #[schemars(default, with = "Switch")]
     pub create: bool,
-}
-
-/// What must be durable before the upstream sees a request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Durability {
-    /// A place in the ring is reserved; a crash loses at most `sync_interval` of records.
-    #[default]
-    Buffered,
 }
 
 /// The queue between the requests and the writer.
@@ -182,7 +174,7 @@ impl Read for Audit {
         let log = audit.required("log");
         let key: Option<Key> = audit.required("key");
         let create_log = audit.or("create_log", false);
-        let durability = audit.or("durability", Durability::default());
+        let durability = audit.optional("durability");
         let admit_timeout = audit.or("admit_timeout", default_admit_timeout());
         let sync_interval = audit.within(
             "sync_interval",
@@ -286,12 +278,6 @@ impl Read for Key {
         key.finish();
         Some(Key { file: file?, create })
     }
-}
-
-impl Choice for Durability {
-    const EXPECTED: &'static str = "`buffered`";
-    const CHOICES: Choices<Self> = &[("buffered", Self::Buffered)];
-    const LATER: &'static [&'static str] = &["strict", "best_effort"];
 }
 
 impl Read for Ring {

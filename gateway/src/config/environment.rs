@@ -29,7 +29,7 @@ impl Config {
     }
 
     /// An error about the value at `path`; of a key that was left out, about the nearest mapping that is there.
-    fn error_at(&self, path: &str, rule: String) -> ConfigError {
+    pub(super) fn error_at(&self, path: &str, rule: String) -> ConfigError {
         let (parent, key) = split(path);
         let seen = &self.loaded.seen;
         let own = seen.get(path);
@@ -39,6 +39,17 @@ impl Config {
             path: parent.to_owned(),
             value: own.map(|(_, value)| value.clone()),
             ..ConfigError::new(place, ErrorKind::BadValue, rule)
+        }
+    }
+
+    /// Where the value at `path` stands, as text: "line 4", or with its file where there are several.
+    pub(super) fn at(&self, path: &str) -> String {
+        let Some((place, _)) = self.loaded.seen.get(path) else { return String::new() };
+        match self.loaded.files.as_slice() {
+            [] | [_] => format!("line {}", place.line),
+            files => {
+                format!("{}:{}", files.get(usize::from(place.file)).map_or("", String::as_str), place.line)
+            }
         }
     }
 }

@@ -35,6 +35,8 @@ pub(super) enum ErrorKind {
     BadValue,
     /// A key that is to be a name, and is none.
     BadName,
+    /// A value that changes nothing: no error, a warning.
+    NoEffect,
     /// The file cannot be read as a configuration at all; these words say how.
     Document(String),
 }
@@ -47,6 +49,7 @@ impl ErrorKind {
             ErrorKind::MissingKey => "missing key",
             ErrorKind::BadValue => "bad value for",
             ErrorKind::BadName => "bad name",
+            ErrorKind::NoEffect => "no effect of",
             ErrorKind::Document(words) => words,
         }
     }
@@ -71,6 +74,16 @@ impl ConfigError {
     }
 }
 
+/// Whether a configuration can be used in spite of a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// It cannot.
+    Error,
+    /// It can, but it may not mean what its author thinks.
+    Warning,
+}
+
 /// One thing that is wrong with a configuration.
 ///
 /// Shown as ``sealgate.yaml:31:7: unknown key `upstreem` in routes[0] (value: orders): did you mean `upstream`?``
@@ -83,7 +96,9 @@ pub struct Problem {
     pub line: u32,
     /// Its column in characters, from 1.
     pub column: u32,
-    /// What kind of error it is: `unknown key`, `bad value for`, …
+    /// Whether the configuration can be used nevertheless.
+    pub severity: Severity,
+    /// What kind of problem it is: `unknown key`, `bad value for`, …
     pub problem: String,
     /// The key, where one is concerned.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -103,7 +118,11 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.problem)?;
+        write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
+        }
+        f.write_str(&self.problem)?;
         if !self.key.is_empty() {
             write!(f, " `{}`", self.key)?;
             let path = if self.path.is_empty() { "the configuration" } else { &self.path };
@@ -129,13 +148,22 @@ pub struct Problems(Vec<Problem>);
 
 impl Problems {
     /// Sorts what was collected and puts the files' names in.
-    pub(super) fn new(mut errors: Vec<ConfigError>, files: &[String]) -> Self {
+    pub(super) fn new(errors: Vec<ConfigError>, files: &[String]) -> Self {
+        Problems(Problems::sorted(errors, files))
+    }
+
+    /// The same, of what may be nothing.
+    pub(super) fn sorted(mut errors: Vec<ConfigError>, files: &[String]) -> Vec<Problem> {
         errors.sort_by(|a, b| a.place.cmp(&b.place).then_with(|| a.key.cmp(&b.key)));
         let name = |file: u16| files.get(usize::from(file)).cloned().unwrap_or_default();
         let show = |error: ConfigError| Problem {
             file: name(error.place.file),
             line: error.place.line,
             column: error.place.column,
+            severity: match error.kind {
+                ErrorKind::NoEffect => Severity::Warning,
+                _ => Severity::Error,
+            },
             problem: error.kind.words().to_owned(),
             key: printable(&error.key),
             path: error.path,
@@ -143,7 +171,7 @@ impl Problems {
             rule: error.rule,
             suggestion: error.suggestion,
         };
-        Problems(errors.into_iter().map(show).collect())
+        errors.into_iter().map(show).collect()
     }
 
     /// Each of them.

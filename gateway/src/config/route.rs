@@ -6,6 +6,7 @@ use http::{HeaderName, Method};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::durability::Durability;
 use super::mapping::Mapping;
 use super::node::{Content, Node};
 use super::read::{Choice, Choices};
@@ -110,6 +111,10 @@ pub struct RouteAudit {
     pub headers: Vec<HeaderName>,
     /// What to keep of the query.
     pub query: Query,
+    /// What must be durable before the upstream sees a request: the stricter of this and `audit.durability`, where
+    /// both are given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durability: Option<Durability>,
 }
 
 /// What to keep of the query.
@@ -292,15 +297,16 @@ impl Read for Auth {
 }
 
 impl Read for RouteAudit {
-    const EXPECTED: &'static str = "a mapping with `headers`, `query`";
+    const EXPECTED: &'static str = "a mapping with `headers`, `query`, `durability`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
         let mut audit = walk.mapping(node, path, Self::EXPECTED)?;
         let headers: Vec<HeaderName> = audit.or("headers", Vec::new());
         let query = audit.or("query", Query::default());
+        let durability = audit.optional("durability");
         audit.distinct("headers", &headers);
         audit.finish();
-        Some(RouteAudit { headers, query })
+        Some(RouteAudit { headers, query, durability })
     }
 }
 
