@@ -128,7 +128,8 @@ impl Read for PathBuf {
         } else if text == "~" || text.starts_with("~/") {
             "expected a path without `~`, which is not expanded: write it out, or use `${HOME}`"
         } else {
-            return Some(walk.directory(node).join(text));
+            // Component by component: `./` and doubled slashes go, `..` stays, since links may be on the way.
+            return Some(walk.directory(node).join(text).components().collect());
         };
         walk.bad_value(path, rule, None);
         None
