@@ -167,8 +167,9 @@ def test_no_alert_fires_while_all_is_well(prometheus: Prometheus):
         return [rule for group in prometheus.get("/api/v1/rules")["groups"] for rule in group["rules"]]
 
     wait_until(lambda: all(rule["health"] == "ok" for rule in rules()), "each rule was evaluated")
-    assert len(rules()) == 3
-    assert [rule["name"] for rule in rules() if rule["alerts"]] == []
+    assert len(rules()) == RULES.read_text(encoding="utf-8").count("- alert:") > 3
+    # What the kernel says of this machine's clock is no matter of the gateway's.
+    assert {rule["name"] for rule in rules() if rule["alerts"]} <= {"SealgateClockNotSynchronised"}
 
 
 def test_every_metric_that_a_rule_or_a_panel_names_is_exported(gateway: Gateway, prometheus: Prometheus):
