@@ -123,6 +123,7 @@ impl Accounting {
                 durable: self.at(Stage::Durable),
                 queued: self.queued(),
                 lost: Reason::ALL.iter().map(|reason| self.lost_for(*reason)).sum(),
+                refused: Reason::ALL.iter().map(|reason| self.refused_for(*reason)).sum(),
             };
             if counters.captured == counters.durable + counters.queued + counters.lost {
                 break;

@@ -318,6 +318,16 @@ fn counters_that_differ_from_what_is_on_the_log_are_a_finding() {
         accounting(0)
     );
     assert_eq!(of(&[&[start(), gap(Some(3), "ring_full")], &[stop_with_losses(0, 5)]]), accounting(1));
+    // What was refused never goes back, within a segment or from one to the next; what a stop leaves queued is lost.
+    let beat = |refused: u64| {
+        let counters = format!(r#"{{"captured":0,"durable":0,"queued":0,"lost":0,"refused":{refused}}}"#);
+        draft("lifecycle", format!(r#","event":"heartbeat","counters":{counters}"#))
+    };
+    assert_eq!(of(&[&[start(), beat(3)], &[beat(3), beat(4)], &[stop(0)]]), []);
+    assert_eq!(of(&[&[start(), beat(3), beat(2), stop(0)]]), accounting(0));
+    assert_eq!(of(&[&[start(), beat(3)], &[beat(2), stop(0)]]), accounting(1));
+    let queued = r#","event":"stop","counters":{"captured":1,"durable":0,"queued":1,"lost":0,"refused":0}"#;
+    assert_eq!(of(&[&[start(), draft("lifecycle", queued)]]), accounting(0));
     // What another boot lost is not this one's.
     assert_eq!(of(&[&[start(), gap(None, "crash"), gap(Some(2), "unfinished"), stop(0)]]), []);
 }

@@ -40,7 +40,7 @@ def test_counters_of_the_stop_record_are_those_of_the_log(gateway):
     (stop,) = [record for record in records if record.get("event") == "stop"]
     requests = sum(record["kind"] in ("completed", "aborted", "received", "rejected") for record in records)
     assert requests == 20
-    assert stop["counters"] == {"captured": 20, "durable": 20, "queued": 0, "lost": 0}
+    assert stop["counters"] == {"captured": 20, "durable": 20, "queued": 0, "lost": 0, "refused": 0}
 
 
 def test_readiness_ends_before_the_listener_does(gateway, upstream):

@@ -170,6 +170,9 @@ pub struct Counters {
     pub queued: u64,
     /// Records that could not be kept.
     pub lost: u64,
+    /// Requests that were answered 503 for want of room for their record; none of the four before counts them. Logs of
+    /// before 0.2 lack it.
+    pub refused: u64,
 }
 
 /// The system clock's state, as the kernel knows it (`adjtimex(2)`).

@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Ended, Gap, Heartbeat, Received, Rejected, SegmentBegin, Start, Stop, Stored};
 
+/// Fields that every gateway writes now, and that the first ones did not: the schema holds for their logs too.
+const LATER: [(&str, &str); 1] = [("Counters", "refused")];
+
 /// The JSON Schema (draft 2020-12) of a line of the log: exactly one of its kinds, and for `lifecycle` of its
 /// events, without any other field.
 pub fn record() -> Value {
@@ -25,8 +28,15 @@ pub fn record() -> Value {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A record of a Sealgate audit log, version 1",
         "oneOf": kinds,
-        "$defs": generator.take_definitions(true).into_iter().map(|(name, part)| (name, without_null(part))).collect::<Map<_, _>>(),
+        "$defs": generator.take_definitions(true).into_iter().map(|(name, part)| { let part = definition(&name, part); (name, part) }).collect::<Map<_, _>>(),
     })
+}
+
+fn definition(name: &str, mut schema: Value) -> Value {
+    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(|field| !LATER.iter().any(|(of, later)| *of == name && field == later));
+    }
+    without_null(schema)
 }
 
 /// A field without a value is left out: where a property is optional, null is none of its values.

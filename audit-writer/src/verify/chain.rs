@@ -29,6 +29,9 @@ pub(super) struct Boot {
     lost: u64,
     /// The `lost` that it claimed last.
     claimed_lost: u64,
+    /// The `refused` that it claimed last.
+    #[serde(default)]
+    claimed_refused: u64,
     /// Whether those are all gaps since it began.
     from_its_begin: bool,
     stopped: bool,
@@ -309,6 +312,7 @@ impl Chain {
             ring: begins_here.then_some(0),
             lost: 0,
             claimed_lost: 0,
+            claimed_refused: 0,
             from_its_begin: begins_here,
             stopped: false,
             heartbeat_interval_ms: DEFAULT_HEARTBEAT_MS,
@@ -335,11 +339,17 @@ impl Chain {
             );
             report.finding(FindingKind::Accounting, place(claim), message);
         }
-        if let Some((seq, lost)) = tally.first_lost.filter(|(_, lost)| *lost < current.claimed_lost) {
-            let message = format!("lost goes back from {} to {lost}", current.claimed_lost);
-            report.finding(FindingKind::Accounting, self.place(number).records(seq, 1), message);
+        let rising = [
+            ("lost", tally.lost, &mut current.claimed_lost),
+            ("refused", tally.refused, &mut current.claimed_refused),
+        ];
+        for (name, claims, claimed) in rising {
+            if let Some((seq, value)) = claims.first.filter(|(_, value)| value < claimed) {
+                let message = format!("{name} goes back from {claimed} to {value}");
+                report.finding(FindingKind::Accounting, self.place(number).records(seq, 1), message);
+            }
+            *claimed = claims.last.unwrap_or(*claimed);
         }
-        current.claimed_lost = tally.last_lost.unwrap_or(current.claimed_lost);
         current.ring = current.ring.map(|ring| ring.saturating_add(tally.ring));
         current.lost = current.lost.saturating_add(tally.lost_of_boot);
         current.stopped = if tally.ring > 0 || tally.stopped { tally.stopped } else { current.stopped };

@@ -31,6 +31,8 @@ pub(super) struct Counters {
     pub(super) durable: u64,
     pub(super) queued: u64,
     pub(super) lost: u64,
+    /// Logs of before 0.2 lack it.
+    pub(super) refused: Option<u64>,
 }
 
 impl Counters {
@@ -143,7 +145,8 @@ mod tests {
 
     #[test]
     fn counters_add_up_or_do_not_and_never_overflow() {
-        let counters = |captured, durable, queued, lost| Counters { captured, durable, queued, lost };
+        let counters =
+            |captured, durable, queued, lost| Counters { captured, durable, queued, lost, refused: None };
         assert!(counters(6, 1, 2, 3).add_up());
         assert!(!counters(7, 1, 2, 3).add_up());
         assert!(!counters(0, u64::MAX, 1, 0).add_up());

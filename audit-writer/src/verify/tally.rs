@@ -2,8 +2,8 @@
 //!
 //! The definition that `accounting` holds a log against: the records of a boot that passed its ring are those of the kinds
 //! `received`, `completed`, `aborted` and `rejected`. A heartbeat or a stop says in `durable` how many of them are on the
-//! log before it, and in `lost` at least what the gaps of that boot before it declare; a stop, exactly that. `lost` never
-//! goes back within a boot. And `captured = durable + queued + lost`.
+//! log before it, and in `lost` at least what the gaps of that boot before it declare; a stop, exactly that, and `queued`
+//! zero: nothing comes after it. `lost` and `refused` never go back within a boot. And `captured = durable + queued + lost`.
 
 use std::collections::HashMap;
 
@@ -25,6 +25,23 @@ pub(super) struct Claim {
     pub(super) before: i128,
 }
 
+/// A counter of a boot's that never goes back, as it was claimed within one segment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Rising {
+    /// The first claim, and where.
+    pub(super) first: Option<(Seq, u64)>,
+    /// The last one.
+    pub(super) last: Option<u64>,
+}
+
+impl Rising {
+    /// Takes a claim; gives the one before where this one is less.
+    fn claim(&mut self, seq: Seq, value: u64) -> Option<u64> {
+        self.first.get_or_insert((seq, value));
+        self.last.replace(value).filter(|last| value < *last)
+    }
+}
+
 /// What was counted in one segment.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -40,10 +57,10 @@ pub(super) struct Tally {
     pub(super) durable: Option<Claim>,
     /// Where the least `lost` was claimed, against the gaps up to there.
     pub(super) least_lost: Option<Claim>,
-    /// The first `lost` that was claimed, and where.
-    pub(super) first_lost: Option<(Seq, u64)>,
-    /// The last `lost` that was claimed.
-    pub(super) last_lost: Option<u64>,
+    /// What `lost` said.
+    pub(super) lost: Rising,
+    /// What `refused` said.
+    pub(super) refused: Rising,
     /// Where a stop claimed `lost`.
     pub(super) lost_at_stop: Option<Claim>,
     /// Whether the last thing that happened is a stop.
@@ -107,7 +124,14 @@ impl Tally {
             }
             Event::Heartbeat(counters) => self.counters(seq, &counters, place, remarks),
             Event::Stop(counters) => {
-                self.counters(seq, &counters, place, remarks);
+                self.counters(seq, &counters, place.clone(), remarks);
+                if counters.queued > 0 {
+                    let message = format!(
+                        "a stop leaves {} records queued: they are neither on the log nor lost",
+                        counters.queued
+                    );
+                    remarks.finding(FindingKind::Accounting, place, message);
+                }
                 self.lost_at_stop =
                     Some(Claim { seq, before: i128::from(counters.lost) - i128::from(self.lost_of_boot) });
                 self.stopped = true;
@@ -118,7 +142,7 @@ impl Tally {
 
     fn counters(&mut self, seq: Seq, counters: &Counters, place: Place, remarks: &mut LogReport) {
         if !counters.add_up() {
-            let Counters { captured, durable, queued, lost } = counters;
+            let Counters { captured, durable, queued, lost, .. } = counters;
             let message =
                 format!("captured {captured} is not durable {durable} + queued {queued} + lost {lost}");
             remarks.finding(FindingKind::Accounting, place.clone(), message);
@@ -133,9 +157,14 @@ impl Tally {
             );
             remarks.finding(FindingKind::Accounting, place.clone(), message);
         }
-        self.first_lost.get_or_insert((seq, counters.lost));
-        if let Some(last) = self.last_lost.replace(counters.lost).filter(|last| counters.lost < *last) {
+        if let Some(last) = self.lost.claim(seq, counters.lost) {
             let message = format!("lost goes back from {last} to {}", counters.lost);
+            remarks.finding(FindingKind::Accounting, place.clone(), message);
+        }
+        if let Some(refused) = counters.refused
+            && let Some(last) = self.refused.claim(seq, refused)
+        {
+            let message = format!("refused goes back from {last} to {refused}");
             remarks.finding(FindingKind::Accounting, place, message);
         }
         let claim = Claim { seq, before: i128::from(counters.lost) - i128::from(self.lost_of_boot) };
@@ -163,7 +192,7 @@ mod tests {
 
     fn heartbeat(tally: &mut Tally, seq: u64, durable: u64, lost: u64) -> Vec<String> {
         let mut remarks = LogReport::new("a");
-        let counters = Counters { captured: durable + lost, durable, queued: 0, lost };
+        let counters = Counters { captured: durable + lost, durable, queued: 0, lost, refused: None };
         tally.event(Seq(seq), Event::Heartbeat(counters), Place::default(), &mut remarks);
         remarks.findings.into_iter().map(|finding| finding.message).collect()
     }
@@ -199,7 +228,7 @@ mod tests {
         assert!(heartbeat(&mut tally, 1, 0, 3).is_empty());
         assert!(heartbeat(&mut tally, 2, 0, 3).is_empty());
         assert_eq!(heartbeat(&mut tally, 3, 0, 2), ["lost goes back from 3 to 2"]);
-        assert_eq!((tally.first_lost, tally.last_lost), (Some((Seq(1), 3)), Some(2)));
+        assert_eq!(tally.lost, Rising { first: Some((Seq(1), 3)), last: Some(2) });
     }
 
     #[test]

@@ -84,8 +84,8 @@ def start(key_id: str, *, unclean: bool = False, last_durable_seq: int | None = 
     return record | {"heartbeat_interval_ms": 300_000, "clock": clock()}
 
 
-def counters(durable: int, lost: int = 0) -> dict:
-    return {"captured": durable + lost, "durable": durable, "queued": 0, "lost": lost}
+def counters(durable: int, lost: int = 0, refused: int = 0) -> dict:
+    return {"captured": durable + lost, "durable": durable, "queued": 0, "lost": lost, "refused": refused}
 
 
 def heartbeat(durable: int, lost: int = 0) -> dict:
