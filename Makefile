@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench release clean
+.PHONY: help demo test soak check bench release clean
 
 # Tools that the machine has come first; those that setup.sh unpacked for this checkout only come last.
 export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/target/tools/usr/bin:$(CURDIR)/target/tools/usr/sbin
@@ -28,6 +28,14 @@ demo: ## the whole story in a minute: real traffic, verify, a forgery, verify na
 test: ## every test: Rust units and properties, then the real binaries end to end
 	@$(SETUP) build python prometheus e2e
 	@load-tests/test.sh
+
+KILLS := 1000
+MINUTES := 20
+
+soak: ## kill -9 under load, KILLS=1000 times (or for MINUTES=20): all is recorded or declared, the log verifies
+	@$(SETUP) build python e2e
+	@$(CARGO) build --locked --quiet --bin sealgate --bin sealaudit
+	@$(PYTHON) load-tests/e2e/soak.py --kills $(KILLS) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 check: ## what CI runs first: format, lints, licences, docs, configurations, alert rules, dashboards
 	@$(SETUP) build python prometheus cargo-deny

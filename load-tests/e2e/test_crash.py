@@ -95,25 +95,6 @@ def test_a_wal_cut_within_a_group_is_recovered_up_to_it(gateway):
     gateway.verify().expect(0)
 
 
-def test_a_log_survives_kill_after_kill(busy):
-    for _ in range(4):
-        askers = Askers(busy)
-        wait_until(lambda askers=askers: len(askers.answered) >= 50, "some answers")
-        busy.kill()
-        askers.join()
-        busy.start()
-    busy.stop()
-    report = busy.audited()
-    assert [record["unclean"] for record in report.records if record.get("event") == "start"] == [
-        False,
-        True,
-        True,
-        True,
-        True,
-    ]
-    busy.verify().expect(0)
-
-
 def test_a_gateway_that_lost_its_spool_goes_on_from_the_store_and_says_so(gateway):
     gateway.start()
     gateway.ask("/before")
