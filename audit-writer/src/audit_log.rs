@@ -162,7 +162,11 @@ impl AuditLog {
         AuditLog::open_on(Arc::new(RealDisk), config, instance, metrics)
     }
 
-    fn open_on(
+    /// The same on a disk of one's own: the seam through which tests inject faults.
+    ///
+    /// # Errors
+    /// As [`open`](AuditLog::open).
+    pub fn open_on(
         disk: Arc<dyn Disk>,
         config: AuditConfig,
         instance: Instance,

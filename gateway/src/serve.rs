@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use audit_writer::audit_log::{AuditLog, OpenError, StatusView, StopError};
 use audit_writer::config::Instance;
 use audit_writer::config::{AuditConfig, KeyConfig, RingConfig, SegmentConfig, SpoolConfig, StoreConfig};
+use audit_writer::disk::{Disk, RealDisk};
 use audit_writer::metrics::AuditMetrics;
 use audit_writer::record::RouteName;
 use audit_writer::ring::Recorder;
@@ -136,13 +137,22 @@ impl Sockets {
 ///
 /// When the gateway cannot start, its evidence is found broken, or its log did not stop cleanly.
 pub fn run(config: &Config, started: impl FnOnce()) -> Result<(), ServeError> {
+    run_on(Arc::new(RealDisk), config, started)
+}
+
+/// [`run`] with the audit log on a disk of one's own: the seam through which tests inject faults.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_on(disk: Arc<dyn Disk>, config: &Config, started: impl FnOnce()) -> Result<(), ServeError> {
     let sockets = Sockets::bind(config)?;
     let signals = Signals::catch().map_err(ServeError::Signals)?;
     let registry = prometheus::Registry::new();
     let metrics = Metrics::new(registry.clone())?;
     let instance =
         Instance { version: env!("CARGO_PKG_VERSION").to_owned(), config: config.text().as_bytes().into() };
-    let log = AuditLog::open(audit_config(&config.audit), instance, AuditMetrics::new(&registry)?)?;
+    let log = AuditLog::open_on(disk, audit_config(&config.audit), instance, AuditMetrics::new(&registry)?)?;
     sockets.announce(config);
 
     let recorder = log.recorder();
