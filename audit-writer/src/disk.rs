@@ -75,11 +75,11 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// What the file system says.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes a directory and those above it; each new name is durable when this returns.
+    /// Makes a directory in one that is there; an existing one is an error (`AlreadyExists`).
     ///
     /// # Errors
     /// What the file system says.
-    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    fn make_dir(&self, path: &Path) -> io::Result<()>;
 
     /// Makes the names in a directory durable.
     ///
@@ -195,19 +195,8 @@ impl Disk for RealDisk {
         fs::remove_file(path)
     }
 
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        if path.is_dir() {
-            return Ok(());
-        }
-        let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-        if let Some(above) = above {
-            self.create_dir(above)?;
-        }
-        match fs::create_dir(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other?,
-        }
-        self.sync_dir(above.unwrap_or(Path::new(".")))
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -288,6 +277,31 @@ pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     disk.sync_dir(directory)
 }
 
+/// Makes a directory and those above it; each name is durable when this returns.
+///
+/// # Errors
+/// What the file system says.
+pub fn create_dir(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let made = match disk.make_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match above {
+            Some(above) => create_dir(disk, above).and_then(|()| disk.make_dir(path)),
+            None => Err(error),
+        },
+        made => made,
+    };
+    let is_new = match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        made => made.map(|()| true)?,
+    };
+    // Also of one that is there: whoever made it may have died, or failed, before its name was durable.
+    match disk.sync_dir(above.unwrap_or(Path::new("."))) {
+        // Where we may not look above, it is not ours.
+        Err(error) if !is_new && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
+}
+
 /// All of a file.
 ///
 /// # Errors
@@ -340,6 +354,17 @@ mod tests {
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).expect("read"), b"first");
         assert_eq!(RealDisk.list(dir.path()).expect("list"), ["object"], "no temporary is left");
+    }
+
+    #[test]
+    fn a_directory_is_made_with_those_above_it_and_again_without_complaint() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a/b/c");
+        create_dir(&RealDisk, &path).expect("made");
+        create_dir(&RealDisk, &path).expect("there");
+        assert!(path.is_dir());
+        fs::write(dir.path().join("file"), b"").expect("write");
+        create_dir(&RealDisk, &dir.path().join("file/d")).expect_err("a file is no directory");
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Spool {
             let path = path.to_owned();
             move |source| SpoolError::Io { doing, path, source }
         };
-        disk.create_dir(path).map_err(io("make", path))?;
+        disk::create_dir(&*disk, path).map_err(io("make", path))?;
         let lock_path = path.join(LOCK);
         let lock = disk.lock(&lock_path).map_err(io("lock", &lock_path))?;
         let lock = lock.ok_or_else(|| SpoolError::Locked { path: path.into() })?;

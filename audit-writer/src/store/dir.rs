@@ -48,9 +48,8 @@ impl DirectoryStore {
     }
 
     fn put(&self, name: &str, path: &Path, content: Content<'_>) -> io::Result<Put> {
-        if let Some(directory) = path.parent() {
-            self.disk.create_dir(directory)?;
-        }
+        let directory = path.parent().unwrap_or(&self.root);
+        disk::create_dir(&*self.disk, directory)?;
         match disk::put_new(&*self.disk, &self.temporary(name), path, &mut *self.open(content)?) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -101,7 +100,7 @@ impl Store for DirectoryStore {
     }
 
     fn prepare(&self) -> Result<(), StoreError> {
-        self.disk.create_dir(&self.root).map_err(self.unavailable("make", "."))
+        disk::create_dir(&*self.disk, &self.root).map_err(self.unavailable("make", "."))
     }
 
     fn location(&self) -> String {
