@@ -57,6 +57,8 @@ impl DirectoryStore {
                 if ours != found {
                     return Ok(Put::Other { ours, found });
                 }
+                // The earlier try may have ended before its name was durable.
+                self.disk.sync_dir(directory)?;
             }
             Err(error) => return Err(error),
         }
