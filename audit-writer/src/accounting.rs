@@ -1,7 +1,7 @@
 //! What was counted, each where it happens: `captured = durable + queued + lost`.
 //!
-//! None of the four is computed from the others: a record that slips away shows as a difference, here and in the
-//! heartbeats of the log. Hooks and the writer add, from their threads; scrapes and heartbeats take a snapshot.
+//! None of the four is computed from the others, and what the writer has in hand is what it has in hand, not what it
+//! took: a record that slips away shows as a difference, here and in the heartbeats of the log. Hooks and the writer add, from their threads; scrapes and heartbeats take a snapshot.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -57,6 +57,8 @@ pub enum Stage {
 pub struct Accounting {
     captured: AtomicU64,
     queued: AtomicU64,
+    /// What the writer has taken from the queue and not yet made durable.
+    in_hand: AtomicU64,
     stages: [AtomicU64; 4],
     lost: [AtomicU64; Reason::ALL.len()],
     refused: [AtomicU64; Reason::ALL.len()],
@@ -69,10 +71,21 @@ impl Accounting {
         self.queued.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// `count` records that were queued are so no longer: they are durable.
-    pub(crate) fn durable(&self, count: u64) {
-        self.reached(Stage::Durable, count);
+    /// The writer took `count` records from the queue.
+    pub(crate) fn taken(&self, count: u64) {
         self.queued.fetch_sub(count, Ordering::AcqRel);
+        self.in_hand.fetch_add(count, Ordering::AcqRel);
+    }
+
+    /// The writer looked, and has so many records in its hands.
+    pub(crate) fn in_hand(&self, count: u64) {
+        self.in_hand.store(count, Ordering::Release);
+    }
+
+    /// `count` records of what the writer had in hand are durable; it has `left`.
+    pub(crate) fn durable(&self, count: u64, left: u64) {
+        self.reached(Stage::Durable, count);
+        self.in_hand(left);
     }
 
     /// `count` records reached a stage.
@@ -91,9 +104,14 @@ impl Accounting {
         self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Records handed over that the writer has not taken yet.
+    pub(crate) fn in_queue(&self) -> u64 {
+        self.queued.load(Ordering::Acquire)
+    }
+
     /// Records handed over and not yet durable.
     pub fn queued(&self) -> u64 {
-        self.queued.load(Ordering::Acquire)
+        self.in_queue() + self.in_hand.load(Ordering::Acquire)
     }
 
     /// Records that have reached `stage`.

@@ -1,6 +1,5 @@
 //! The audit log of one gateway, put together: recovery, ring, writer thread, shipper thread.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -19,9 +18,10 @@ use crate::progress::{Progress, Shipped};
 use crate::record::Counters;
 use crate::recover::{RecoverError, Recovery};
 use crate::ring::{Recorder, Ring};
-use crate::ship::{Fatal, Shipper};
+use crate::ship::{Fatal, Shipper, ShipperParts};
 use crate::spool::{Spool, SpoolError};
 use crate::store::{DirectoryStore, Layout, Store};
+use crate::watermark::Watermark;
 use crate::writer::{Control, Parts, WriteError, Writer};
 
 /// Messages to the writer, which takes them all every `sync_interval`.
@@ -78,7 +78,7 @@ pub struct Stopped {
 /// Why a log did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
-    /// The writer failed; what it could not write is declared at the next start.
+    /// The writer cannot write; what it could not write is declared at the next start.
     #[error("the writer failed")]
     Writer(#[source] WriteError),
     /// The writer panicked.
@@ -109,6 +109,8 @@ pub struct Status {
     pub store: StoreStatus,
     /// Why service is refused, if it is.
     pub refusing: Option<&'static str>,
+    /// What the writer cannot do at the moment, and why.
+    pub writer_error: Option<String>,
 }
 
 /// What `/status` says of the spool.
@@ -145,7 +147,7 @@ pub struct AuditLog {
     fatal: watch::Receiver<Option<Fatal>>,
     control: Sender<Control>,
     stop_by: Arc<OnceLock<Instant>>,
-    writer: JoinHandle<Result<(), StopError>>,
+    writer: JoinHandle<Result<(), WriteError>>,
     shipper: JoinHandle<usize>,
 }
 
@@ -175,7 +177,7 @@ impl AuditLog {
         let key = Arc::new(key_file::open(&config.key.file, &config.log, config.key.create)?);
         let (spool, state) = Spool::open(&config.spool.path, &config.log, disk.clone())?;
         let StoreConfig::Directory(root) = &config.store;
-        let store: Arc<dyn Store> = Arc::new(DirectoryStore::new(root.clone(), disk));
+        let store: Arc<dyn Store> = Arc::new(DirectoryStore::new(root.clone(), disk.clone()));
         let recovery = Recovery {
             spool: &spool,
             store: &*store,
@@ -190,7 +192,9 @@ impl AuditLog {
         spool.update_state(|state| state.stopped = false).map_err(in_spool)?;
 
         let boot = format!("{:08x}", uuid::Uuid::new_v4().as_u128() as u32);
-        let ring = Ring::new(config.slots(), boot.clone());
+        let no_machine = |source| RecoverError::Io { doing: "ask for the machine's boot", source };
+        let watermark = Watermark::new(disk, &config.spool.path, &boot).map_err(no_machine)?;
+        let ring = Ring::new(config.slots(), boot.clone(), watermark, metrics.strict_wait.clone());
         metrics.register_ring(ring.clone()).map_err(system("register the metrics"))?;
         let spool = Arc::new(spool);
         let (control, control_receiver) = crossbeam_channel::bounded(CONTROLS);
@@ -216,25 +220,25 @@ impl AuditLog {
         );
         writer.begin()?;
         tracing::info!(log = %config.log, %boot, next_record = writer.next_seq().0, "the audit log is open");
-        let shipper = Shipper {
-            spool,
-            store: store.clone(),
-            layout: Layout::new(config.log.clone()),
-            ring: ring.clone(),
-            metrics: metrics.clone(),
-            progress: progress.clone(),
-            sealed,
-            writer: control.clone(),
-            stop_by: stop_by.clone(),
-            fatal: fatal_sender,
-            key: key.clone(),
-        };
-        let writer = spawn("audit-writer", {
-            let ring = ring.clone();
-            move || write(writer, &ring)
-        })?;
+        let shipper = Shipper::new(
+            ShipperParts {
+                spool,
+                store: store.clone(),
+                key: key.clone(),
+                layout: Layout::new(config.log.clone()),
+                ring: ring.clone(),
+                metrics: metrics.clone(),
+                progress: progress.clone(),
+                sealed,
+                writer: control.clone(),
+                stop_by: stop_by.clone(),
+                fatal: fatal_sender,
+            },
+            pending,
+        );
+        let writer = spawn("audit-writer", move || writer.run())?;
         ring.set_writer(writer.thread().clone());
-        let shipper = spawn("audit-shipper", move || shipper.run(pending))?;
+        let shipper = spawn("audit-shipper", move || shipper.run())?;
         let verifier_key = key.verifier_key().to_string();
         Ok(AuditLog {
             config,
@@ -291,12 +295,13 @@ impl AuditLog {
     /// The writer had failed.
     pub fn stop(self, deadline: Instant) -> Result<Stopped, StopError> {
         let _ = self.stop_by.set(deadline);
-        // A writer that has failed listens no more; its result says so.
+        // A writer that has ended listens no more; its result says so.
         let _ = self.control.send(Control::Stop(deadline));
         self.writer.thread().unpark();
-        let written = self.writer.join().unwrap_or(Err(StopError::Panicked));
+        let written = self.writer.join();
         let unshipped_segments = self.shipper.join().unwrap_or(usize::MAX);
-        written.map(|()| Stopped { counters: self.ring.accounting().snapshot(), unshipped_segments })
+        written.map_err(|_| StopError::Panicked)?.map_err(StopError::Writer)?;
+        Ok(Stopped { counters: self.ring.accounting().snapshot(), unshipped_segments })
     }
 }
 
@@ -329,22 +334,9 @@ impl StatusView {
             },
             store: StoreStatus { location: self.store.location(), shipped: self.progress.read() },
             refusing: self.ring.refusing().map(Reason::as_str),
+            writer_error: self.progress.read().writer_error,
         }
     }
-}
-
-/// The writer's thread: however it ends before its time, service is refused from then on.
-fn write(writer: Writer, ring: &Ring) -> Result<(), StopError> {
-    let ended = std::panic::catch_unwind(AssertUnwindSafe(|| writer.run()));
-    let result = match ended {
-        Ok(result) => result.map_err(StopError::Writer),
-        Err(_) => Err(StopError::Panicked),
-    };
-    if let Err(error) = &result {
-        ring.refuse(Reason::WriterFailed);
-        tracing::error!(error = %crate::error_chain(error), "the audit writer failed: service is refused until a restart");
-    }
-    result
 }
 
 fn spawn<T: Send + 'static>(

@@ -266,15 +266,16 @@ pub fn put_new(disk: &dyn Disk, temporary: &Path, path: &Path, content: &mut dyn
     disk.sync_dir(directory)
 }
 
-/// Writes a file so that after a crash it holds, whole, what it held before or `bytes`.
+/// Writes a file so that after a crash it holds, whole, what it held before or `bytes`; the file can be written on.
 ///
 /// # Errors
 /// What the file system says.
-pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<Box<dyn DiskFile>> {
     let (temporary, directory) = beside(path)?;
-    write_synced(disk, &temporary, &mut &bytes[..])?;
+    let file = write_synced(disk, &temporary, &mut &bytes[..])?;
     disk.rename(&temporary, path)?;
-    disk.sync_dir(directory)
+    disk.sync_dir(directory)?;
+    Ok(file)
 }
 
 /// Makes a directory and those above it; each name is durable when this returns.
@@ -312,7 +313,7 @@ pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn write_synced(disk: &dyn Disk, path: &Path, content: &mut dyn Read) -> io::Result<()> {
+fn write_synced(disk: &dyn Disk, path: &Path, content: &mut dyn Read) -> io::Result<Box<dyn DiskFile>> {
     // Left behind by a crash.
     match disk.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -322,7 +323,10 @@ fn write_synced(disk: &dyn Disk, path: &Path, content: &mut dyn Read) -> io::Res
     let mut chunk = vec![0; COPY_CHUNK];
     loop {
         match content.read(&mut chunk) {
-            Ok(0) => return file.sync(),
+            Ok(0) => {
+                file.sync()?;
+                return Ok(file);
+            }
             Ok(len) => file.append(&chunk[..len])?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod key_file;
 pub mod merkle;
 pub mod metrics;
+pub mod open_requests;
 pub mod progress;
 pub mod record;
 pub mod recover;
@@ -24,11 +25,13 @@ pub mod segment;
 pub mod ship;
 pub mod spool;
 pub mod store;
+mod sync;
 #[cfg(test)]
 mod test_support;
 pub mod time;
 pub mod verify;
 pub mod wal;
+pub mod watermark;
 pub mod writer;
 
 /// An error and all its causes, on one line.

@@ -24,6 +24,7 @@ pub struct AuditMetrics {
     pub(crate) spool_seconds_left: Gauge,
     pub(crate) fsync: Histogram,
     pub(crate) upload: Histogram,
+    pub(crate) strict_wait: Histogram,
     pub(crate) clock_error: Gauge,
     pub(crate) checkpoint_timestamp: Gauge,
     registry: Registry,
@@ -92,6 +93,11 @@ impl AuditMetrics {
                 "sealgate_audit_upload_seconds",
                 "Time to put a segment and its checkpoint into the store.",
                 &UPLOAD_BUCKETS,
+            )?,
+            strict_wait: histogram(
+                "sealgate_audit_strict_wait_seconds",
+                "Time that a request of a strict route waited until its `received` record was durable.",
+                &FSYNC_BUCKETS,
             )?,
             clock_error: gauge(
                 "sealgate_audit_clock_error_seconds",

@@ -1,4 +1,4 @@
-//! How far the store has come, as the shipper last said.
+//! How far the log has come, as the writer and the shipper last said.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use crate::ids::{SegmentNo, TreeSize};
 use crate::merkle::Hash;
 use crate::time::Timestamp;
 
-/// What the shipper has done: it tells, the writer and `/status` read.
+/// What the shipper and the writer have done: they tell, the writer and `/status` read.
 #[derive(Debug, Default)]
 pub(crate) struct Progress(Mutex<Shipped>);
 
@@ -23,6 +23,9 @@ pub struct Shipped {
     pub last_checkpoint: Option<LastCheckpoint>,
     /// Why the store did not take the last thing that was tried.
     pub store_error: Option<String>,
+    /// Why the writer cannot write at the moment.
+    #[serde(skip)]
+    pub writer_error: Option<String>,
 }
 
 /// A checkpoint that was put.

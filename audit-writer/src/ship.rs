@@ -11,6 +11,7 @@
 //! store cannot take is tried again, with backoff and jitter; the spool holds it as long.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const LAST_BACKOFF: Duration = Duration::from_secs(30);
 /// How often the age of what waits is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// Sealed segments whose files are kept open while they wait.
+const KEPT_OPEN: usize = 64;
 
 /// Evidence is broken: the gateway must not serve on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +54,17 @@ pub enum Fatal {
         /// The store's.
         theirs: String,
     },
+    /// A sealed segment vanished before it was in the store.
+    #[error(
+        "segment {segment} of log `{log}` was taken from the spool before it was in the store, and is lost: move the \
+         spool away and start again, the log then goes on from the store and declares it"
+    )]
+    SegmentLost {
+        /// The log.
+        log: String,
+        /// The segment.
+        segment: SegmentNo,
+    },
 }
 
 /// Why a segment was not committed.
@@ -60,8 +74,8 @@ enum ShipError {
     Retry(&'static str, String),
 }
 
-/// The shipper's own state.
-pub(crate) struct Shipper {
+/// What the shipper works with.
+pub(crate) struct ShipperParts {
     pub(crate) spool: Arc<Spool>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) key: Arc<SigningKey>,
@@ -75,116 +89,205 @@ pub(crate) struct Shipper {
     pub(crate) fatal: watch::Sender<Option<Fatal>>,
 }
 
+/// The shipper's own state.
+pub(crate) struct Shipper {
+    parts: ShipperParts,
+    queue: VecDeque<Sealed>,
+    configs_are_stored: bool,
+    backoff: Duration,
+    writer_lives: bool,
+}
+
+/// How a try went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Try {
+    /// Nothing waits.
+    Idle,
+    /// A segment is in the store.
+    Shipped,
+    /// To be tried again after this time.
+    Again(Duration),
+    /// Evidence is broken.
+    Broken,
+}
+
 impl Shipper {
-    /// Ships `pending`, and what comes after it, until the writer has ended and all is shipped, or the time for a stop
-    /// is over. Returns how many segments are left in the spool.
-    pub(crate) fn run(self, pending: Vec<SegmentSummary>) -> usize {
-        let mut queue: VecDeque<Sealed> =
-            pending.into_iter().map(|summary| Sealed { summary, captured: 0 }).collect();
-        let mut configs_are_stored = false;
-        let mut backoff = FIRST_BACKOFF;
-        let mut writer_lives = true;
+    /// A shipper that begins with `pending`.
+    pub(crate) fn new(parts: ShipperParts, pending: Vec<SegmentSummary>) -> Shipper {
+        let sealed = |summary| Sealed { summary, captured: 0, file: None };
+        Shipper {
+            parts,
+            queue: pending.into_iter().map(sealed).collect(),
+            configs_are_stored: false,
+            backoff: FIRST_BACKOFF,
+            writer_lives: true,
+        }
+    }
+
+    /// Ships until the writer has ended and all is shipped, or the time for a stop is over. Returns how many segments
+    /// are left in the spool.
+    pub(crate) fn run(mut self) -> usize {
         loop {
-            self.show(&queue);
-            let wait = match queue.front() {
-                None if !writer_lives => return 0,
-                None => TICK,
-                Some(next) => match self.ship(&mut configs_are_stored, next) {
-                    Ok(()) => {
-                        backoff = FIRST_BACKOFF;
-                        queue.pop_front();
-                        continue;
-                    }
-                    Err(ShipError::Fatal(fatal)) => {
-                        tracing::error!(%fatal, "the log is split: service is refused");
-                        self.metrics.upload_failed("conflict");
-                        self.ring.refuse(Reason::SplitLog);
-                        let _ = self.fatal.send(Some(fatal));
-                        return queue.len();
-                    }
-                    Err(ShipError::Retry(kind, error)) => {
-                        tracing::warn!(segment = next.summary.segment.0, %error, retry_in = ?backoff, "a segment was not shipped");
-                        self.metrics.upload_failed(kind);
-                        self.progress.update(|shipped| shipped.store_error = Some(error));
-                        let wait = jitter(backoff);
-                        backoff = (backoff * 2).min(LAST_BACKOFF);
-                        wait
-                    }
-                },
+            let wait = match self.step() {
+                Try::Idle if !self.writer_lives => return 0,
+                Try::Idle => TICK,
+                Try::Shipped => continue,
+                Try::Again(wait) => wait,
+                Try::Broken => return self.queue.len(),
             };
-            writer_lives = self.wait(wait, &mut queue, writer_lives);
-            if !queue.is_empty() && self.stop_by.get().is_some_and(|by| Instant::now() >= *by) {
+            self.wait(wait);
+            let is_over = self.parts.stop_by.get().is_some_and(|by| Instant::now() >= *by);
+            if is_over && !self.queue.is_empty() {
                 tracing::error!(
-                    segments = queue.len(),
+                    segments = self.queue.len(),
                     "stopped before all segments were shipped: the next start ships them"
                 );
-                return queue.len();
+                return self.queue.len();
             }
         }
     }
 
-    /// Waits, and takes what the writer has sealed meanwhile. Whether the writer lives.
-    fn wait(&self, wait: Duration, queue: &mut VecDeque<Sealed>, writer_lives: bool) -> bool {
+    /// Tries to ship the oldest segment that waits. A panic is a try that failed.
+    pub(crate) fn step(&mut self) -> Try {
+        self.show();
+        let Some(mut next) = self.queue.pop_front() else { return Try::Idle };
+        let shipped = std::panic::catch_unwind(AssertUnwindSafe(|| self.ship(&mut next)));
+        let shipped =
+            shipped.unwrap_or_else(|_| Err(ShipError::Retry("panic", "the shipper panicked".to_owned())));
+        let segment = next.summary.segment.0;
+        match shipped {
+            Ok(()) => {
+                self.backoff = FIRST_BACKOFF;
+                Try::Shipped
+            }
+            Err(ShipError::Fatal(fatal)) => {
+                tracing::error!(%fatal, "evidence is broken: service is refused");
+                self.queue.push_front(next);
+                self.parts.metrics.upload_failed("conflict");
+                self.parts.ring.refuse(Reason::SplitLog);
+                let _ = self.parts.fatal.send(Some(fatal));
+                Try::Broken
+            }
+            Err(ShipError::Retry(kind, error)) => {
+                tracing::warn!(segment, %error, retry_in = ?self.backoff, "a segment was not shipped");
+                self.queue.push_front(next);
+                self.parts.metrics.upload_failed(kind);
+                self.parts.progress.update(|shipped| shipped.store_error = Some(error));
+                let wait = jitter(self.backoff);
+                self.backoff = (self.backoff * 2).min(LAST_BACKOFF);
+                Try::Again(wait)
+            }
+        }
+    }
+
+    /// Takes what the writer has sealed, without a wait.
+    #[cfg(test)]
+    #[allow(dead_code, reason = "the simulation drives the shipper without a thread")]
+    pub(crate) fn take(&mut self) {
+        while let Ok(sealed) = self.parts.sealed.try_recv() {
+            self.enqueue(sealed);
+        }
+    }
+
+    fn enqueue(&mut self, mut sealed: Sealed) {
+        if self.queue.len() >= KEPT_OPEN {
+            sealed.file = None;
+        }
+        self.queue.push_back(sealed);
+    }
+
+    /// Waits, and takes what the writer has sealed meanwhile.
+    fn wait(&mut self, wait: Duration) {
         let until = Instant::now() + wait;
         loop {
             let now = Instant::now();
-            let by = self.stop_by.get().map_or(until, |by| until.min(*by));
+            let by = self.parts.stop_by.get().map_or(until, |by| until.min(*by));
             if now >= by {
-                return writer_lives;
+                return;
             }
-            if !writer_lives {
+            if !self.writer_lives {
                 std::thread::sleep((by - now).min(TICK));
                 continue;
             }
-            match self.sealed.recv_timeout((by - now).min(TICK)) {
+            match self.parts.sealed.recv_timeout((by - now).min(TICK)) {
                 Ok(sealed) => {
-                    queue.push_back(sealed);
-                    if queue.len() == 1 {
-                        return true;
+                    self.enqueue(sealed);
+                    if self.queue.len() == 1 {
+                        return;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => self.show(queue),
-                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => self.show(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.writer_lives = false;
+                    return;
+                }
             }
         }
     }
 
-    fn show(&self, queue: &VecDeque<Sealed>) {
-        self.progress.update(|shipped| {
-            shipped.waiting = queue.len();
-            shipped.oldest_waiting = queue.front().map(|sealed| sealed.summary.first_ts);
+    fn show(&self) {
+        self.parts.progress.update(|shipped| {
+            shipped.waiting = self.queue.len();
+            shipped.oldest_waiting = self.queue.front().map(|sealed| sealed.summary.first_ts);
         });
     }
 
-    fn ship(&self, configs_are_stored: &mut bool, sealed: &Sealed) -> Result<(), ShipError> {
-        let in_spool = |error: std::io::Error| ShipError::Retry("spool", format!("in the spool: {error}"));
-        if !*configs_are_stored {
-            for sha256 in self.spool.contents().map_err(in_spool)?.configs {
-                let path = self.spool.config_path(sha256);
-                self.put(sealed.summary.segment, &self.layout.config(sha256), Content::File(&path))?;
-                self.spool.forget_config(sha256).map_err(in_spool)?;
+    fn ship(&mut self, sealed: &mut Sealed) -> Result<(), ShipError> {
+        let spool = &self.parts.spool;
+        if !self.configs_are_stored {
+            for sha256 in spool.contents().map_err(in_spool)?.configs {
+                let path = spool.config_path(sha256);
+                self.parts.put(
+                    sealed.summary.segment,
+                    &self.parts.layout.config(sha256),
+                    Content::File(&path),
+                )?;
+                spool.forget_config(sha256).map_err(in_spool)?;
             }
-            *configs_are_stored = true;
+            self.configs_are_stored = true;
         }
-        let timer = self.metrics.upload.start_timer();
+        let timer = self.parts.metrics.upload.start_timer();
+        self.parts.find_in_spool(sealed)?;
         let summary = &sealed.summary;
-        let note = self.commit(summary)?;
+        let note = self.parts.commit(summary)?;
         timer.observe_duration();
         let now = committed(summary, note);
-        self.spool.update_state(|state| state.committed = Some(now)).map_err(in_spool)?;
-        self.spool.forget(summary.segment).map_err(in_spool)?;
+        spool.update_state(|state| state.committed = Some(now)).map_err(in_spool)?;
+        spool.forget(summary.segment).map_err(in_spool)?;
         // A writer that has ended does not record it: the checkpoint itself is the proof.
-        let _ = self.writer.send(Control::Stored(summary.segment, summary.sha256));
-        self.ring.accounting().reached(Stage::Uploaded, sealed.captured);
-        self.metrics.segments_uploaded.inc();
+        let _ = self.parts.writer.send(Control::Stored(summary.segment, summary.sha256));
+        self.parts.ring.accounting().reached(Stage::Uploaded, sealed.captured);
+        self.parts.metrics.segments_uploaded.inc();
         let at = Timestamp::now();
-        self.metrics.checkpoint_timestamp.set(at.as_micros() as f64 / 1e6);
+        self.parts.metrics.checkpoint_timestamp.set(at.as_micros() as f64 / 1e6);
         let root = summary.tree.root().unwrap_or(Hash::ZERO);
-        self.progress.update(|shipped| {
+        self.parts.progress.update(|shipped| {
             shipped.store_error = None;
             let size = summary.tree.size();
             shipped.last_checkpoint = Some(LastCheckpoint { segment: summary.segment, size, root, at });
         });
+        Ok(())
+    }
+}
+
+impl ShipperParts {
+    /// A sealed segment that another hand took from the spool is put there again, while its file is open.
+    fn find_in_spool(&self, sealed: &mut Sealed) -> Result<(), ShipError> {
+        let segment = sealed.summary.segment;
+        if self.spool.has_sealed(segment).map_err(in_spool)? {
+            return Ok(());
+        }
+        // Where the directory is not there, this fails: it may come back with all that was in it.
+        self.spool.contents().map_err(in_spool)?;
+        let Some(file) = &mut sealed.file else {
+            return Err(ShipError::Fatal(Fatal::SegmentLost { log: self.key.name().to_string(), segment }));
+        };
+        let bytes = file.read_back().map_err(in_spool)?;
+        if Hash::of(&bytes) != sealed.summary.sha256 {
+            return Err(ShipError::Retry("spool", format!("segment {segment} cannot be read back whole")));
+        }
+        self.spool.adopt(segment, &bytes).map_err(in_spool)?;
+        tracing::warn!(segment = segment.0, "a sealed segment was deleted from the spool: put there again");
         Ok(())
     }
 
@@ -253,6 +356,10 @@ impl Shipper {
             error => ShipError::Retry("unavailable", crate::error_chain(&error)),
         })
     }
+}
+
+fn in_spool(error: std::io::Error) -> ShipError {
+    ShipError::Retry("spool", format!("in the spool: {error}"))
 }
 
 /// What a checkpoint says, for a message.

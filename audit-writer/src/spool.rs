@@ -19,8 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::LogName;
 use crate::disk::{self, Disk, DiskFile, Lock};
-use crate::ids::SegmentNo;
+use crate::ids::{SegmentNo, Seq};
 use crate::merkle::Hash;
+use crate::open_requests::OpenAfter;
 use crate::time::Timestamp;
 use crate::{segment, wal};
 
@@ -30,7 +31,8 @@ pub struct Spool {
     path: PathBuf,
     disk: Arc<dyn Disk>,
     state: Mutex<State>,
-    _lock: Box<dyn Lock>,
+    /// Held; made again where the spool was deleted under us.
+    lock: Mutex<Box<dyn Lock>>,
 }
 
 /// Why the spool cannot be used.
@@ -74,6 +76,9 @@ pub struct State {
     pub stopped: bool,
     /// The newest segment whose checkpoint is in the store.
     pub committed: Option<Committed>,
+    /// The requests that were open at the end of the newest sealed segment.
+    #[serde(default)]
+    pub open: Option<OpenAfter>,
 }
 
 /// A segment whose checkpoint is in the store.
@@ -134,9 +139,14 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(io("read", &state_path)(error)),
         };
-        let state =
-            found.clone().unwrap_or(State { v: 1, log: log.clone(), stopped: false, committed: None });
-        Ok((Spool { path: path.into(), disk, state: Mutex::new(state), _lock: lock }, found))
+        let state = found.clone().unwrap_or(State {
+            v: 1,
+            log: log.clone(),
+            stopped: false,
+            committed: None,
+            open: None,
+        });
+        Ok((Spool { path: path.into(), disk, state: Mutex::new(state), lock: Mutex::new(lock) }, found))
     }
 
     /// Changes the state, durably.
@@ -162,11 +172,6 @@ impl Spool {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The file system that it lies on.
-    pub(crate) fn disk(&self) -> &dyn Disk {
-        &*self.disk
     }
 
     /// What lies in it. Names of no file of a spool's are passed over.
@@ -211,9 +216,16 @@ impl Spool {
         self.disk.create(&path)
     }
 
-    /// A new write-ahead log.
-    pub(crate) fn create_wal(&self, segment: SegmentNo) -> io::Result<wal::Wal> {
-        wal::Wal::create(&*self.disk, &self.path, segment)
+    /// A new write-ahead log, whose first record will have the number `first_seq`. One that is there has no record: an
+    /// earlier try.
+    pub(crate) fn create_wal(&self, segment: SegmentNo, first_seq: Seq) -> io::Result<wal::Wal> {
+        self.remove_wal(segment)?;
+        wal::Wal::create(&*self.disk, &self.path, segment, first_seq)
+    }
+
+    /// Puts a new write-ahead log in the place of one that is not trusted any more.
+    pub(crate) fn replace_wal(&self, wal: &mut wal::Wal, segment: SegmentNo) -> io::Result<()> {
+        wal.replace(&*self.disk, &self.path, segment)
     }
 
     /// All bytes of a write-ahead log.
@@ -221,13 +233,57 @@ impl Spool {
         disk::read(&*self.disk, &self.path.join(wal::file_name(segment)))
     }
 
-    /// Gives a finished and synced segment its sealed name, and then removes its write-ahead log.
+    /// Gives a finished and synced segment its sealed name. It can be called again where it failed.
     pub(crate) fn seal(&self, segment: SegmentNo) -> io::Result<()> {
-        let building = self.building_path(segment);
-        self.disk.link(&building, &self.sealed_path(segment))?;
-        self.disk.sync_dir(&self.path)?;
-        self.disk.remove(&building)?;
-        self.remove_wal(segment)
+        let (building, sealed) = (self.building_path(segment), self.sealed_path(segment));
+        match self.disk.link(&building, &sealed) {
+            // An earlier try, whose name may not be durable.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.disk.remove(&sealed)?;
+                self.disk.link(&building, &sealed)?;
+            }
+            other => other?,
+        }
+        self.disk.sync_dir(&self.path)
+    }
+
+    /// Removes what a sealed segment was made from. What cannot be removed now is removed by the next boot.
+    pub(crate) fn clear_sealed(&self, segment: SegmentNo) {
+        if let Err(error) = self.remove_building(segment).and_then(|()| self.remove_wal(segment)) {
+            tracing::warn!(segment = segment.0, %error, "what a sealed segment was made from cannot be removed");
+        }
+    }
+
+    /// Makes again what another hand took from the spool, once its directory is there. Whether anything was missing.
+    ///
+    /// # Errors
+    /// The directory is not there, cannot be written, or another gateway holds it by now.
+    pub(crate) fn restore(&self, config: &[u8]) -> io::Result<bool> {
+        let names = self.disk.list(&self.path)?;
+        let is_there = |name: &str| names.iter().any(|there| there == name);
+        if is_there(LOCK) && is_there(STATE) {
+            return Ok(false);
+        }
+        if !is_there(LOCK) {
+            let lock = self.disk.lock(&self.path.join(LOCK))?;
+            let lock = lock.ok_or_else(|| io::Error::other("another gateway holds the spool by now"))?;
+            *self.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = lock;
+        }
+        self.keep_config(config)?;
+        self.update_state(|_| {})?;
+        Ok(true)
+    }
+
+    /// Whether a sealed segment lies here.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub(crate) fn has_sealed(&self, segment: SegmentNo) -> io::Result<bool> {
+        match self.disk.size(&self.sealed_path(segment)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes a write-ahead log, if it is there.
@@ -247,12 +303,12 @@ impl Spool {
 
     /// Takes a sealed segment over from the store.
     pub(crate) fn adopt(&self, segment: SegmentNo, bytes: &[u8]) -> io::Result<()> {
-        disk::replace(&*self.disk, &self.sealed_path(segment), bytes)
+        disk::replace(&*self.disk, &self.sealed_path(segment), bytes).map(drop)
     }
 
     /// Keeps a configuration until it is in the store: durable before the `start` record that names it.
     pub(crate) fn keep_config(&self, config: &[u8]) -> io::Result<()> {
-        disk::replace(&*self.disk, &self.config_path(Hash::of(config)), config)
+        disk::replace(&*self.disk, &self.config_path(Hash::of(config)), config).map(drop)
     }
 
     /// Removes a configuration that is in the store.

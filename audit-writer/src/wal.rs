@@ -15,7 +15,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{self, Disk, DiskFile};
 use crate::ids::{SegmentNo, Seq};
 use crate::record::{Brief, Entry};
 
@@ -39,20 +39,97 @@ pub fn parse_file_name(name: &str) -> Option<SegmentNo> {
 #[derive(Debug)]
 pub(crate) struct Wal {
     file: Box<dyn DiskFile>,
+    /// Bytes of the groups that are durable.
+    durable_len: u64,
+    /// The number after the last durable record.
+    next_seq: Seq,
+    trust: Trust,
+}
+
+/// What may be done with the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// It ends with a durable group.
+    Sound,
+    /// An append failed: what it left is to be cut off.
+    Torn,
+    /// A sync failed: the kernel may have dropped what was written, and will not say so again. Nothing is written any
+    /// more; what was durable before can be read.
+    Lost,
 }
 
 impl Wal {
-    /// A new file, whose name is durable when this returns.
-    pub(crate) fn create(disk: &dyn Disk, directory: &Path, segment: SegmentNo) -> io::Result<Wal> {
+    /// A new file, whose name is durable when this returns. Its first record will have the number `first_seq`.
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        directory: &Path,
+        segment: SegmentNo,
+        first_seq: Seq,
+    ) -> io::Result<Wal> {
         let file = disk.create(&directory.join(file_name(segment)))?;
         disk.sync_dir(directory)?;
-        Ok(Wal { file })
+        Ok(Wal { file, durable_len: 0, next_seq: first_seq, trust: Trust::Sound })
+    }
+
+    /// A new file in the place of this one, with the groups that are durable.
+    pub(crate) fn replace(
+        &mut self,
+        disk: &dyn Disk,
+        directory: &Path,
+        segment: SegmentNo,
+    ) -> io::Result<()> {
+        let groups = self.durable_groups()?;
+        self.file = disk::replace(disk, &directory.join(file_name(segment)), &groups)?;
+        self.trust = Trust::Sound;
+        Ok(())
     }
 
     /// Appends a group and makes it durable.
     pub(crate) fn append(&mut self, group: &Group) -> io::Result<()> {
+        match self.trust {
+            Trust::Sound => {}
+            Trust::Torn => self.file.truncate(self.durable_len)?,
+            Trust::Lost => return Err(io::Error::other("the write-ahead log is not to be trusted any more")),
+        }
+        self.trust = Trust::Torn;
         self.file.append(group.bytes())?;
-        self.file.sync()
+        self.trust = Trust::Lost;
+        self.file.sync()?;
+        self.trust = Trust::Sound;
+        self.durable_len += group.bytes().len() as u64;
+        self.next_seq = group.next_seq();
+        Ok(())
+    }
+
+    /// From now on it must be [`replace`](Wal::replace)d before anything is appended.
+    pub(crate) fn distrust(&mut self) {
+        self.trust = Trust::Lost;
+    }
+
+    /// Whether it must be replaced.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.trust == Trust::Lost
+    }
+
+    /// The number after the last durable record.
+    pub(crate) fn next_seq(&self) -> Seq {
+        self.next_seq
+    }
+
+    /// The bytes of the groups that are durable, read from the file and checked, also where its name is gone.
+    pub(crate) fn durable_groups(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = self.file.read_back()?;
+        bytes.truncate(usize::try_from(self.durable_len).map_err(io::Error::other)?);
+        let scan = scan(&bytes);
+        let end = scan.first_seq.map_or(self.next_seq, |first| Seq(first.0 + scan.lines.len() as u64));
+        if scan.good_bytes as u64 != self.durable_len || end != self.next_seq {
+            let (good, all) = (scan.good_bytes, self.durable_len);
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("of {all} durable bytes of the write-ahead log {good} can be read back"),
+            ));
+        }
+        Ok(bytes)
     }
 }
 
@@ -168,20 +245,6 @@ pub fn scan(bytes: &[u8]) -> Scan<'_> {
         }
     }
     scan
-}
-
-/// A whole group at the begin of `bytes` whose records come after `not_before`: the number after its last record, and
-/// its bytes. What a reader finds so behind a group that is none was not left by a crash.
-pub(crate) fn group_at(bytes: &[u8], not_before: Seq) -> Option<(Seq, usize)> {
-    /// No log counts on so far within one file.
-    const FAR: u64 = 1 << 32;
-    let length = u32::from_le_bytes(*bytes.first_chunk::<4>()?) as usize;
-    let first_seq = u64::from_le_bytes(*bytes.get(FRAMING..)?.first_chunk::<8>()?);
-    // Most bytes are no header: seen here, before any checksum is made.
-    let plausible = length <= bytes.len() - FRAMING
-        && (not_before.0..not_before.0.saturating_add(FAR)).contains(&first_seq);
-    let (first_seq, lines, length) = plausible.then(|| read_group(bytes, None).ok()).flatten()?;
-    Some((Seq(first_seq.0 + lines.len() as u64), length))
 }
 
 fn read_group(bytes: &[u8], expected: Option<Seq>) -> Result<(Seq, Vec<&[u8]>, usize), Torn> {

@@ -1,42 +1,53 @@
 //! The writer: one dedicated thread that numbers records and makes them durable.
 //!
-//! In this order, for each group: drain the ring → number → append to the write-ahead log → sync → free the slots →
-//! hash into the tree and compress. A segment is sealed at its size, at its age, or at a stop; what follows it is
-//! written only when it is sealed, because its first record holds the SHA-256 of the sealed file.
+//! In this order, for each batch: drain the ring → number → append to the write-ahead log → sync → tell who waits, free
+//! the slots → hash into the tree and compress → move the low watermark. A segment is sealed at its size, at its age, or
+//! at a stop; what follows it is written only when it is sealed, because its first record holds the SHA-256 of the sealed
+//! file.
 //!
-//! Invariants: numbers are given here alone, densely; the tree advances only over durable records. An error ends the
-//! thread, and from then on service is refused: it never limps on.
+//! Invariants: numbers are given here alone, densely; the tree advances only over durable records; a record leaves the
+//! writer's hands only for the disk. While it cannot write, service is refused, and it tries again (`mending`).
 
+mod batch;
+mod growth;
+mod limits;
+mod mending;
+mod open_segment;
+mod own_records;
+#[cfg(test)]
+mod tests;
+
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::accounting::{Reason, Stage};
+use crate::accounting::{Reason, Stage as Reached};
 use crate::checkpoint::SigningKey;
 use crate::config::{AuditConfig, Instance};
 use crate::disk::DiskFile;
 use crate::ids::{SegmentNo, Seq};
 use crate::merkle::{CompactRange, Hash};
 use crate::metrics::AuditMetrics;
+use crate::open_requests::{OpenAfter, OpenRequests};
 use crate::progress::Progress;
-use crate::record::{
-    Counters, Entry, EventHeartbeat, EventSegment, EventStart, EventStop, EventStored, Gap, Heartbeat,
-    KindGap, KindLifecycle, SegmentBegin, Start, Stop, Stored, Unnumbered, V1,
-};
-use crate::recover::{Before, Recovered};
-use crate::ring::Ring;
-use crate::segment::{SegmentBuilder, SegmentSummary};
+use crate::record::{Entry, Kind};
+use crate::recover::Recovered;
+use crate::ring::{Queued, Ring};
+use crate::segment::SegmentSummary;
 use crate::spool::Spool;
 use crate::time::Timestamp;
-use crate::wal::{Group, Wal};
+use batch::{Batch, Stage};
+use growth::Growth;
+use limits::Watch;
+use mending::Trouble;
+use open_segment::OpenSegment;
 
 /// Records of one group at most; what is left follows in the next, without a wait.
 const GROUP_RECORDS: usize = 16_384;
 /// Bytes of one group at most, but for the last record.
 const GROUP_BYTES: usize = 4 << 20;
-/// How often the spool's limits are looked at.
-const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// What other threads tell the writer.
 #[derive(Debug)]
@@ -53,9 +64,11 @@ pub(crate) struct Sealed {
     pub(crate) summary: SegmentSummary,
     /// Records of it that passed the ring in this boot.
     pub(crate) captured: u64,
+    /// Its file, where this boot has made it: can be read also where its name is gone.
+    pub(crate) file: Option<Box<dyn DiskFile>>,
 }
 
-/// Why the writer ended before it was told to.
+/// What the writer could not do.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing}")]
 pub struct WriteError {
@@ -63,8 +76,25 @@ pub struct WriteError {
     source: std::io::Error,
 }
 
+impl WriteError {
+    /// Whether it would work with more room on the disk.
+    fn is_for_want_of_room(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self.source.kind(), StorageFull | QuotaExceeded)
+    }
+}
+
 fn failed(doing: &'static str) -> impl FnOnce(std::io::Error) -> WriteError {
     move |source| WriteError { doing, source }
+}
+
+/// How a round went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Round {
+    /// All that was queued is durable.
+    Done,
+    /// Nothing can be written at the moment; service is refused.
+    Failing,
 }
 
 /// The writer's own state.
@@ -83,38 +113,21 @@ pub(crate) struct Writer {
     next_segment: SegmentNo,
     prev_sha256: Hash,
     last_segment_ts: Timestamp,
-    open: Option<Open>,
-    /// Used again and again.
-    group: Group,
-    drained: Vec<Entry>,
-    /// Records of the log itself that wait for the next group.
-    own: Vec<Entry>,
+    open: Option<OpenSegment>,
+    /// Received and not ended, as far as it is durable.
+    open_requests: OpenRequests,
+    batch: Batch,
+    /// Taken from the ring while the batch before could not be written.
+    backlog: Vec<Queued>,
+    /// `stored` records that wait for the next batch.
+    stored: Vec<Entry>,
+    trouble: Option<Trouble>,
     last_heartbeat: Instant,
-    last_housekeeping: Option<Instant>,
-    spool_is_full: bool,
+    watch: Watch,
     growth: Growth,
-}
-
-/// The open segment.
-struct Open {
-    wal: Wal,
-    building: Box<dyn DiskFile>,
-    builder: SegmentBuilder,
-    since: Instant,
-    /// Records that passed the ring.
-    captured: u64,
-    /// Compressed, not yet written.
-    out: Vec<u8>,
-}
-
-impl Open {
-    fn write_out(&mut self) -> std::io::Result<()> {
-        if !self.out.is_empty() {
-            self.building.append(&self.out)?;
-            self.out.clear();
-        }
-        Ok(())
-    }
+    /// Failpoint: drops one record, and says nothing.
+    #[cfg(test)]
+    drop_one: bool,
 }
 
 /// What the writer is made of.
@@ -145,88 +158,98 @@ impl Writer {
             control,
             ship,
             progress,
-            tree: recovered.tree,
+            tree: recovered.tree.clone(),
             next_segment: recovered.next_segment,
             prev_sha256: recovered.prev_sha256,
             last_segment_ts: recovered.last_segment_ts,
             open: None,
-            group: Group::default(),
-            drained: Vec::new(),
-            own: Vec::new(),
+            open_requests: OpenRequests::default(),
+            batch: Batch::default(),
+            backlog: Vec::new(),
+            stored: Vec::new(),
+            trouble: None,
             last_heartbeat: Instant::now(),
-            last_housekeeping: None,
-            spool_is_full: false,
+            watch: Watch::default(),
             growth: Growth::default(),
+            #[cfg(test)]
+            drop_one: false,
         };
-        writer.announce(recovered.before);
+        writer.announce(&recovered);
         writer
     }
 
-    /// The first records of a boot: `start`, and the gap that the boot before left.
-    fn announce(&mut self, before: Before) {
-        let ts = Timestamp::now();
-        let config = self.instance.config_sha256().to_string();
-        let key_id = self.key.key_id().to_string();
-        let start = Start {
-            seq: Unnumbered,
-            v: V1,
-            kind: KindLifecycle,
-            ts,
-            boot: &self.boot,
-            event: EventStart,
-            version: &self.instance.version,
-            config: &config,
-            key_id: &key_id,
-            unclean: matches!(before, Before::Unclean(_) | Before::SpoolLost(_)),
-            last_durable_seq: self.tree.end().checked_sub(1),
-            heartbeat_interval_ms: u64::try_from(self.config.heartbeat_interval.as_millis())
-                .unwrap_or(u64::MAX),
-            clock: crate::clock::read(),
-        };
-        self.own.push(Entry::lifecycle(&start, ts));
-        let (reason, from) = match before {
-            Before::None | Before::Stopped => return,
-            Before::Unclean(from) => ("crash", from),
-            Before::SpoolLost(from) => ("spool_lost", from),
-        };
-        self.push_gap(None, reason, from.min(ts), ts);
-    }
-
-    fn push_gap(&mut self, lost: Option<u64>, reason: &str, from: Timestamp, to: Timestamp) {
-        let ts = Timestamp::now();
-        let gap = Gap { seq: Unnumbered, v: V1, kind: KindGap, ts, boot: &self.boot, lost, reason, from, to };
-        self.own.push(Entry::gap(&gap));
-    }
-
-    /// Makes the boot's first records durable: only then may a request be served.
+    /// Makes the boot's first records durable, and then its own watermark: only then may a request be served.
     pub(crate) fn begin(&mut self) -> Result<(), WriteError> {
-        self.housekeep()?;
-        self.write_group()
+        self.write_batch()?;
+        self.ring.renew_watermark().map_err(failed("make the watermark"))?;
+        self.housekeep()
     }
 
     /// Writes until it is told to stop. What was captured is then durable, sealed and on its way to the shipper.
     pub(crate) fn run(mut self) -> Result<(), WriteError> {
         let mut last_group = Instant::now();
         let stop_by = loop {
-            let interval = self.config.sync_interval;
-            let wait = (last_group + interval).saturating_duration_since(Instant::now());
-            if wait.is_zero() {
-                self.ring.rest(interval);
-            } else if !self.ring.is_filling() {
-                std::thread::park_timeout(wait);
-            }
+            self.wait(last_group);
             if let Some(stop_by) = self.listen() {
                 break stop_by;
             }
-            self.gather();
-            if !self.drained.is_empty() {
+            let before = self.next_seq();
+            self.step();
+            if self.next_seq() != before {
                 last_group = Instant::now();
             }
-            self.write_group()?;
-            self.rotate()?;
-            self.housekeep()?;
         };
         self.finish(stop_by)
+    }
+
+    /// Waits until the next group is due: at once where somebody waits for it.
+    fn wait(&self, last_group: Instant) {
+        if let Some(trouble) = &self.trouble {
+            std::thread::park_timeout(trouble.retry_at.saturating_duration_since(Instant::now()));
+            return;
+        }
+        let interval = self.config.sync_interval;
+        let wait = (last_group + interval).saturating_duration_since(Instant::now());
+        if wait.is_zero() {
+            self.ring.rest(interval);
+        } else if !self.ring.is_pressing() {
+            std::thread::park_timeout(wait);
+        }
+    }
+
+    /// One round: writes what is queued, and does what is due. An error is kept, and passed by a later round.
+    pub(crate) fn step(&mut self) -> Round {
+        if self.trouble.as_ref().is_some_and(|trouble| Instant::now() < trouble.retry_at) {
+            self.disappoint();
+            return Round::Failing;
+        }
+        let round = std::panic::catch_unwind(AssertUnwindSafe(|| self.round()));
+        let result = round.unwrap_or_else(|_| {
+            // Wherever it was: the files are made again from what is durable.
+            self.open.iter_mut().for_each(OpenSegment::distrust);
+            Err(failed("go on")(std::io::Error::other("the writer panicked")))
+        });
+        match result {
+            Ok(()) => {
+                self.recovered();
+                Round::Done
+            }
+            Err(error) => {
+                self.fail(&error);
+                Round::Failing
+            }
+        }
+    }
+
+    fn round(&mut self) -> Result<(), WriteError> {
+        self.mend()?;
+        if self.batch.stage == Stage::Gathering {
+            self.gather();
+        }
+        self.write_batch()?;
+        self.rotate()?;
+        self.housekeep()?;
+        self.ring.move_watermark().map_err(failed("move the watermark"))
     }
 
     /// Takes what other threads said; the deadline, where it was to stop.
@@ -235,111 +258,88 @@ impl Writer {
             match control {
                 Control::Stop(deadline) => return Some(deadline),
                 Control::Stored(segment, sha256) => {
-                    let ts = Timestamp::now();
-                    let stored = Stored {
-                        seq: Unnumbered,
-                        v: V1,
-                        kind: KindLifecycle,
-                        ts,
-                        boot: &self.boot,
-                        event: EventStored,
-                        segment: segment.0,
-                        sha256: &sha256.to_string(),
-                    };
-                    self.own.push(Entry::lifecycle(&stored, ts));
+                    let record = self.stored_record(segment, sha256);
+                    self.stored.push(record);
                 }
             }
         }
         None
     }
 
-    /// Moves what is queued into the next group, with the gaps and the heartbeat that are due.
+    /// Moves what is queued into the batch, with the gaps and the heartbeat that are due.
     fn gather(&mut self) {
-        self.drained.clear();
-        self.ring.drain(&mut self.drained, GROUP_RECORDS, GROUP_BYTES);
+        let records = &mut self.batch.records;
+        let backlog = self.backlog.len().min(GROUP_RECORDS);
+        records.extend(self.backlog.drain(..backlog));
+        self.ring.drain(records, GROUP_RECORDS, GROUP_BYTES);
+        #[cfg(test)]
+        if std::mem::take(&mut self.drop_one) {
+            self.batch.records.pop();
+        }
+        self.count_in_hand();
+        self.batch.own.append(&mut self.stored);
         for lost in self.ring.take_losses() {
             self.push_gap(Some(lost.count), lost.reason.as_str(), lost.from, lost.to);
         }
-        if self.last_heartbeat.elapsed() >= self.config.heartbeat_interval {
-            self.last_heartbeat = Instant::now();
-            let ts = Timestamp::now();
-            let clock = crate::clock::read();
-            self.metrics.clock_error.set(crate::clock::error_seconds(&clock));
-            let counters = self.counters();
-            let boot = &self.boot;
-            let event = EventHeartbeat;
-            let heartbeat =
-                Heartbeat { seq: Unnumbered, v: V1, kind: KindLifecycle, ts, boot, event, counters, clock };
-            self.own.push(Entry::lifecycle(&heartbeat, ts));
-        }
+        self.heartbeat();
     }
 
-    /// The counters as they are once the drained records, which precede the record that tells them, are durable.
-    fn counters(&self) -> Counters {
-        let drained = self.drained.len() as u64;
-        let now = self.ring.accounting().snapshot();
-        Counters { durable: now.durable + drained, queued: now.queued - drained, ..now }
-    }
-
-    /// Makes the drained and the own records durable, and then hashes and compresses them.
-    fn write_group(&mut self) -> Result<(), WriteError> {
-        if self.drained.is_empty() && self.own.is_empty() {
-            return Ok(());
-        }
-        let mut entries = std::mem::take(&mut self.drained);
-        let captured = entries.len();
-        let bytes = entries.iter().map(|entry| entry.len() as u64).sum();
-        entries.append(&mut self.own);
-        if self.open.is_none() {
-            entries.insert(0, self.open_segment()?);
+    /// Makes the batch durable, and then hashes and compresses it.
+    fn write_batch(&mut self) -> Result<(), WriteError> {
+        if self.batch.stage == Stage::Gathering {
+            if self.batch.is_empty() {
+                return Ok(());
+            }
+            if self.open.is_none() {
+                self.open_segment()?;
+                self.batch.begin = Some(self.segment_record());
+            }
+            self.batch.number(self.next_seq());
         }
         let Some(open) = &mut self.open else { return Ok(()) };
-        self.group.begin(open.builder.next_seq());
-        entries.iter().for_each(|entry| self.group.push(entry));
-        self.group.seal();
-
-        let timer = self.metrics.fsync.start_timer();
-        open.wal.append(&self.group).map_err(failed("append to the write-ahead log"))?;
-        timer.observe_duration();
-        self.ring.accounting().reached(Stage::Written, captured as u64);
-        self.ring.appended(captured, bytes);
-        self.ring.accounting().durable(captured as u64);
-        self.metrics.tree_size.set(i64::try_from(self.group.next_seq().0).unwrap_or(i64::MAX));
-
-        open.captured += captured as u64;
-        for (entry, line) in entries.iter().zip(self.group.lines()) {
-            open.builder.add(line, &entry.facts(), &mut open.out).map_err(failed("compress a frame"))?;
+        if self.batch.stage == Stage::Numbered {
+            let timer = self.metrics.fsync.start_timer();
+            open.wal.append(&self.batch.group).map_err(failed("append to the write-ahead log"))?;
+            timer.observe_duration();
+            self.batch.stage = Stage::Durable;
+            open.captured += self.batch.records.len() as u64;
+            self.settle_batch();
         }
-        open.write_out().map_err(failed("write the segment under compression"))?;
-        entries.clear();
-        self.drained = entries;
-        Ok(())
+        let Some(open) = &mut self.open else { return Ok(()) };
+        if self.batch.stage == Stage::Durable {
+            open.add(self.batch.lines()).map_err(failed("compress a frame"))?;
+            self.batch.clear();
+        }
+        open.write_out().map_err(failed("write the segment under compression"))
     }
 
-    /// Opens the next segment; returns its first record.
-    fn open_segment(&mut self) -> Result<Entry, WriteError> {
-        let segment = self.next_segment;
+    /// The batch is durable: tells whoever waits, and gives its slots back.
+    fn settle_batch(&mut self) {
+        self.batch.records.iter_mut().for_each(Queued::acknowledge);
+        for Queued { entry, .. } in &self.batch.records {
+            if entry.kind() == Kind::Received || !self.open_requests.is_empty() {
+                self.open_requests.apply(entry.kind(), entry.request_id(), entry.ts());
+            }
+        }
+        let records = self.batch.records.len() as u64;
+        let accounting = self.ring.accounting();
+        accounting.reached(Reached::Written, records);
+        accounting.durable(records, self.backlog.len() as u64);
+        self.ring.appended(&self.batch.records);
+        self.metrics.tree_size.set(i64::try_from(self.batch.group.next_seq().0).unwrap_or(i64::MAX));
+    }
+
+    /// Counts what is in the writer's hands: taken from the ring, and not durable.
+    fn count_in_hand(&self) {
+        let in_batch = if self.batch.stage == Stage::Durable { 0 } else { self.batch.records.len() };
+        self.ring.accounting().in_hand((in_batch + self.backlog.len()) as u64);
+    }
+
+    fn open_segment(&mut self) -> Result<(), WriteError> {
         let level = self.config.segment.compression_level;
-        let builder =
-            SegmentBuilder::new(segment, self.tree.clone(), level).map_err(failed("begin a segment"))?;
-        let building = self.spool.create_building(segment).map_err(failed("make a segment's file"))?;
-        let wal = self.spool.create_wal(segment).map_err(failed("make a write-ahead log"))?;
-        self.open =
-            Some(Open { wal, building, builder, since: Instant::now(), captured: 0, out: Vec::new() });
-        let ts = Timestamp::now().max(self.last_segment_ts);
-        self.last_segment_ts = ts;
-        let begin = SegmentBegin {
-            seq: Unnumbered,
-            v: V1,
-            kind: KindLifecycle,
-            ts,
-            boot: &self.boot,
-            event: EventSegment,
-            log: self.config.log.as_str(),
-            segment: segment.0,
-            prev_sha256: &self.prev_sha256.to_string(),
-        };
-        Ok(Entry::lifecycle(&begin, ts))
+        let open = OpenSegment::create(&self.spool, self.next_segment, self.tree.clone(), level);
+        self.open = Some(open.map_err(failed("make a segment's files"))?);
+        Ok(())
     }
 
     /// Seals the open segment where it is due. One that holds `lifecycle` records alone waits for the heartbeat
@@ -348,150 +348,61 @@ impl Writer {
         let Some(open) = &self.open else { return Ok(()) };
         let max_age =
             if open.captured > 0 { self.config.segment.max_age } else { self.config.heartbeat_interval };
-        let due =
-            open.builder.raw_bytes() >= self.config.segment.max_bytes || open.since.elapsed() >= max_age;
+        let due = open.raw_bytes() >= self.config.segment.max_bytes || open.since.elapsed() >= max_age;
         if due { self.seal() } else { Ok(()) }
     }
 
-    fn seal(&mut self) -> Result<(), WriteError> {
-        let Some(mut open) = self.open.take() else { return Ok(()) };
-        let log = self.config.log.as_str();
-        let finished =
-            open.builder.finish(log, &self.boot, &mut open.out).map_err(failed("finish a segment"))?;
-        let Some(summary) = finished else { return Ok(()) };
-        let sealed = (|| {
-            open.building.append(&open.out)?;
-            open.building.sync()?;
-            self.spool.seal(summary.segment)
-        })();
-        sealed.map_err(failed("seal a segment"))?;
+    /// Seals the open segment: first its file, then what the next boot needs to know of it, then it may be shipped.
+    pub(crate) fn seal(&mut self) -> Result<(), WriteError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let sealed = open.seal(&self.spool, self.config.log.as_str(), &self.boot);
+        let Some(summary) = sealed.map_err(failed("seal a segment"))? else { return Ok(()) };
+        let still_open = OpenAfter { segment: summary.segment, requests: self.open_requests.clone() };
+        self.spool
+            .update_state(|state| state.open = Some(still_open))
+            .map_err(failed("write the spool's state"))?;
+        self.spool.clear_sealed(summary.segment);
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let captured = open.captured;
         self.growth.add(summary.bytes);
         self.tree = summary.tree.clone();
         self.next_segment = summary.segment.next();
         self.prev_sha256 = summary.sha256;
-        self.ring.accounting().reached(Stage::Sealed, open.captured);
+        self.ring.accounting().reached(Reached::Sealed, captured);
         self.metrics.segments_sealed.inc();
         // The shipper ends only after this sender is gone, unless the log is split: then nothing is shipped any more.
-        let _ = self.ship.send(Sealed { summary, captured: open.captured });
-        Ok(())
-    }
-
-    /// Looks at the spool's limits; refuses service where they are reached, and no longer where they are not.
-    fn housekeep(&mut self) -> Result<(), WriteError> {
-        if self.last_housekeeping.is_some_and(|last| last.elapsed() < HOUSEKEEPING) {
-            return Ok(());
-        }
-        let first = self.last_housekeeping.replace(Instant::now()).is_none();
-        if first {
-            self.metrics.clock_error.set(crate::clock::error_seconds(&crate::clock::read()));
-        }
-        // Told here and not by the shipper: one that hangs in the store, or died, could not say that time passes.
-        let oldest = self.progress.read().oldest_waiting.map(|began| Timestamp::now().since(began));
-        self.metrics.oldest_unshipped.set(oldest.unwrap_or_default().as_secs_f64());
-        let limits = &self.config.spool;
-        let bytes = self.spool.bytes().map_err(failed("list the spool"))?;
-        let free = self.spool.free().map_err(failed("ask for the spool's free space"))?;
-        self.metrics.spool_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        self.metrics.spool_limit_bytes.set(i64::try_from(limits.max_bytes).unwrap_or(i64::MAX));
-        let room = limits.max_bytes.saturating_sub(bytes).min(free.saturating_sub(limits.min_free));
-        self.metrics.spool_seconds_left.set(self.growth.seconds_until(room));
-        let was_full = std::mem::replace(&mut self.spool_is_full, room == 0);
-        if self.spool_is_full && !was_full {
-            tracing::error!(
-                bytes,
-                max_bytes = limits.max_bytes,
-                free,
-                min_free = limits.min_free,
-                "the spool is full: service is refused"
-            );
-            self.ring.refuse(Reason::SpoolFull);
-        } else if !self.spool_is_full && was_full {
-            tracing::info!(bytes, free, "the spool has room again: service goes on");
-            self.ring.relent(Reason::SpoolFull);
-        }
-        let warn_at = limits.max_bytes / 100 * u64::from(limits.warn_at_percent);
-        if self.growth.crossed(bytes >= warn_at) {
-            tracing::warn!(bytes, warn_at, max_bytes = limits.max_bytes, "the spool fills up");
-        }
+        let _ = self.ship.send(Sealed { summary, captured, file: Some(open.into_file()) });
         Ok(())
     }
 
     /// The end of a boot: whatever was captured, then `stop`, then the last segment.
-    fn finish(mut self, stop_by: Instant) -> Result<(), WriteError> {
+    pub(crate) fn finish(mut self, stop_by: Instant) -> Result<(), WriteError> {
         self.ring.refuse(Reason::Stopping);
         loop {
-            self.gather();
-            self.write_group()?;
-            self.rotate()?;
-            if self.ring.in_use() == 0 && self.ring.accounting().queued() == 0 {
+            let round = self.step();
+            if round == Round::Done && self.ring.in_use() == 0 && self.ring.accounting().queued() == 0 {
                 break;
             }
             if Instant::now() >= stop_by {
                 tracing::error!(
                     slots = self.ring.in_use(),
-                    "requests still hold slots: their records will be missing"
+                    "not everything that was captured is on the log: the next start declares it"
                 );
                 break;
             }
             std::thread::park_timeout(Duration::from_millis(1));
         }
-        let ts = Timestamp::now();
-        self.drained.clear();
-        let counters = self.counters();
-        let boot = &self.boot;
-        let stop = Stop { seq: Unnumbered, v: V1, kind: KindLifecycle, ts, boot, event: EventStop, counters };
-        self.own.push(Entry::lifecycle(&stop, ts));
-        self.write_group()?;
+        self.mend()?;
+        self.write_batch()?;
+        self.gather();
+        self.stop_record();
+        self.write_batch()?;
         self.seal()?;
         self.spool.update_state(|state| state.stopped = true).map_err(failed("write the spool's state"))
     }
 
     /// The number of the next record.
     pub(crate) fn next_seq(&self) -> Seq {
-        self.open.as_ref().map_or(Seq(self.tree.end()), |open| open.builder.next_seq())
-    }
-}
-
-/// How fast the log grows, to say how long the spool would last.
-#[derive(Debug)]
-struct Growth {
-    /// Sealed bytes, and when counting began; halved each minute.
-    bytes: f64,
-    since: Instant,
-    warned: bool,
-}
-
-impl Default for Growth {
-    fn default() -> Growth {
-        Growth { bytes: 0.0, since: Instant::now(), warned: false }
-    }
-}
-
-impl Growth {
-    fn add(&mut self, bytes: u64) {
-        self.decay();
-        self.bytes += bytes as f64;
-    }
-
-    /// Forgets what is older than some minutes.
-    fn decay(&mut self) {
-        let window = Duration::from_secs(120);
-        if self.since.elapsed() > window {
-            self.bytes /= 2.0;
-            self.since = Instant::now() - window / 2;
-        }
-    }
-
-    fn seconds_until(&mut self, room: u64) -> f64 {
-        self.decay();
-        let per_second = self.bytes / self.since.elapsed().as_secs_f64().max(1.0);
-        if per_second > 0.0 { room as f64 / per_second } else { f64::INFINITY }
-    }
-
-    /// Whether a warning is due: at the first of a run of `above`.
-    fn crossed(&mut self, above: bool) -> bool {
-        let crossed = above && !self.warned;
-        self.warned = above;
-        crossed
+        self.open.as_ref().map_or(Seq(self.tree.end()), |open| open.wal.next_seq())
     }
 }

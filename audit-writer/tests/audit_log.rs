@@ -11,6 +11,7 @@ use audit_writer::config::{
 };
 use audit_writer::metrics::AuditMetrics;
 use audit_writer::record::{Entry, KindRejected, Rejected, Source, Unnumbered, V1};
+use audit_writer::ring::Need;
 use audit_writer::time::Timestamp;
 use audit_writer::verify::{Options, Outcome, Report, State, verify};
 use prometheus::Registry;
@@ -133,13 +134,11 @@ fn find(path: &Path, files: &mut Vec<PathBuf>) {
 fn record(log: &AuditLog, count: u64) {
     let recorder = log.recorder();
     for n in 0..count {
-        let slot = loop {
-            match recorder.try_reserve() {
-                Some(slot) => break slot,
-                None => std::thread::yield_now(),
-            }
-        };
-        slot.fill(Entry::rejected(&Rejected {
+        let mut ticket = recorder.enter();
+        while !ticket.try_reserve(Need::Record) {
+            std::thread::yield_now();
+        }
+        ticket.end(Entry::rejected(&Rejected {
             seq: Unnumbered,
             v: V1,
             kind: KindRejected,
@@ -389,7 +388,7 @@ fn two_histories_of_one_log_are_a_split_that_names_both_roots() {
 fn a_full_spool_refuses_service_until_there_is_room_again() {
     let data = Data::new();
     let log = data.open_with(|config| config.spool.min_free = u64::MAX / 2).expect("opened");
-    assert!(log.recorder().try_reserve().is_none());
+    assert!(!log.recorder().enter().try_reserve(Need::Record));
     assert_eq!(log.status_view().read().refusing, Some("spool_full"));
     stop(log);
     good(&data.verify());
@@ -400,7 +399,7 @@ fn losses_become_gaps_and_the_counters_add_up() {
     let data = Data::new();
     let log = data.open().expect("opened");
     record(&log, 10);
-    (0..7).for_each(|_| log.recorder().lost());
+    (0..7).for_each(|_| log.recorder().enter().lost());
     wait_until("all are durable", || durable(&log) == 10);
     let counters = log.status_view().read().counters;
     assert_eq!((counters.captured, counters.durable, counters.queued, counters.lost), (17, 10, 0, 7));
@@ -418,7 +417,7 @@ fn losses_become_gaps_and_the_counters_add_up() {
 fn every_record_of_the_log_itself_fits_the_schema() {
     let data = Data::new();
     let log = data.open_with(|config| config.heartbeat_interval = Duration::from_millis(20)).expect("opened");
-    log.recorder().lost();
+    log.recorder().enter().lost();
     record(&log, 10);
     let sealed = || log.status_view().read().store.shipped.last_checkpoint.is_some();
     wait_until("a segment is in the store", sealed);

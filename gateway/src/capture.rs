@@ -15,7 +15,7 @@ use audit_writer::record::{
     End, Ended, Entry, Headers, KindEnded, KindReceived, QueryKeys, Received, Request, Response, Source,
     Unnumbered, Upstream, V1,
 };
-use audit_writer::ring::Slot;
+use audit_writer::ring::Ticket;
 use audit_writer::time::Timestamp;
 use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -41,8 +41,8 @@ pub struct Capture {
     pub gateway: Arc<Gateway>,
     /// What the edge knows of it.
     pub attempt: Arc<Attempt>,
-    /// Room for its record.
-    pub slot: Option<Slot>,
+    /// Its way to its record; gone once that was handed over.
+    ticket: Option<Ticket>,
     received: Timestamp,
     started: Instant,
     exchange: Option<Exchange>,
@@ -93,11 +93,12 @@ impl Capture {
     /// Takes over the attempt that Pingora has read a head for.
     pub fn new(gateway: Arc<Gateway>) -> Capture {
         gateway.in_flight.inc();
+        let ticket = gateway.recorder.enter();
         Capture {
             gateway,
             attempt: Attempt::claim(),
-            slot: None,
-            received: Timestamp::now(),
+            received: ticket.since(),
+            ticket: Some(ticket),
             started: Instant::now(),
             exchange: None,
             outcome: None,
@@ -127,6 +128,15 @@ impl Capture {
             kept: Vec::new(),
             contact: None,
         });
+    }
+
+    /// The request's way to its record.
+    ///
+    /// # Panics
+    ///
+    /// After the record was handed over, which is the last thing that happens to a request.
+    pub fn ticket(&mut self) -> &mut Ticket {
+        self.ticket.as_mut().expect("the record has not been handed over")
     }
 
     /// What is known of the request.
@@ -215,10 +225,10 @@ impl Capture {
     }
 
     /// Writes that the request was admitted: one that may live long is on the log before its end is.
-    pub fn record_begin(&self, slot: Slot) {
+    pub fn record_begin(&mut self) {
         let exchange = self.exchange();
         let told = self.told();
-        slot.fill(Entry::received(
+        let entry = Entry::received(
             &Received {
                 seq: Unnumbered,
                 v: V1,
@@ -235,7 +245,8 @@ impl Capture {
                 trunc: None,
             },
             self.gateway.max_record,
-        ));
+        );
+        self.ticket().begin(entry);
     }
 
     /// Writes the record. The last thing that happens to a request.
@@ -298,15 +309,11 @@ impl Capture {
         body_bytes: u64,
         took: Duration,
     ) {
-        // A request that was refused for want of a slot has had none; there may be one by now.
-        let Some(slot) = self.slot.take().or_else(|| self.gateway.recorder.try_reserve()) else {
-            self.gateway.recorder.lost();
-            return;
-        };
+        let Some(ticket) = self.ticket.take() else { return };
         let exchange = self.exchange();
         let plan = self.plan();
         let told = self.told();
-        slot.fill(Entry::ended(
+        ticket.end(Entry::ended(
             &Ended {
                 seq: Unnumbered,
                 v: V1,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use audit_writer::record::End;
+use audit_writer::ring::Need;
 use bytes::Bytes;
 use http::StatusCode;
 use pingora_core::modules::http::HttpModules;
@@ -50,26 +51,21 @@ impl ProxyHttp for Proxy {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, capture: &mut Capture) -> Result<()> {
-        capture.slot = self.0.recorder.try_reserve();
+        capture.ticket().try_reserve(Need::Record);
         capture.begin(session);
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, capture: &mut Capture) -> Result<bool> {
         let mut admitted = admission::admit(session, capture);
-        if capture.slot.is_none() {
-            // Whatever the answer is to be: without room for its record, it is not given.
-            match self.0.recorder.reserve(self.0.admit_timeout).await {
-                Ok(slot) => capture.slot = Some(slot),
-                Err(refused) => admitted = Err(Problem::unrecordable(refused.reason().as_str())),
-            }
-        }
-        if admitted.is_ok() && session.is_upgrade_req() {
-            // It may live for hours: its begin is on the log as well, and takes a slot of its own.
-            match self.0.recorder.reserve(self.0.admit_timeout).await {
-                Ok(slot) => capture.record_begin(slot),
-                Err(refused) => admitted = Err(Problem::unrecordable(refused.reason().as_str())),
-            }
+        // An upgraded connection may live for hours: its begin is on the log as well, and takes a slot of its own.
+        let upgrade = admitted.is_ok() && session.is_upgrade_req();
+        let need = if upgrade { Need::Stream } else { Need::Record };
+        // Whatever the answer is to be: without room for its record, it is not given.
+        if let Err(refused) = capture.ticket().reserve(need, self.0.admit_timeout).await {
+            admitted = Err(Problem::unrecordable(refused.reason().as_str()));
+        } else if upgrade {
+            capture.record_begin();
         }
         let Err(problem) = admitted else {
             let patience = capture.attempt.connection.listener.patience;

@@ -106,6 +106,20 @@ impl Entry {
         self.kind
     }
 
+    /// When it happened.
+    pub(crate) fn ts(&self) -> Timestamp {
+        self.ts
+    }
+
+    /// The id of its request, where it tells of one.
+    pub(crate) fn request_id(&self) -> Option<&str> {
+        const BETWEEN: &[u8] = br#"","request_id":""#;
+        let before = br#"{"seq":0,"v":1,"kind":""#.len() + self.kind.as_str().len();
+        let boot_ends = before + br#"","ts":""#.len() + Timestamp::LEN + br#"","boot":"01234567"#.len();
+        let rest = self.bytes.get(boot_ends..)?.strip_prefix(BETWEEN)?;
+        std::str::from_utf8(&rest[..rest.iter().position(|byte| *byte == b'"')?]).ok()
+    }
+
     /// The line's bytes with the shortest number, without its newline.
     pub fn len(&self) -> usize {
         self.bytes.len()

@@ -97,13 +97,10 @@ impl Rejections {
     /// Records one attempt. Never waits: without a free slot the record is declared lost.
     pub fn record(&self, rejection: &Rejection) {
         self.counters[rejection.reason as usize].inc();
-        let Some(slot) = self.recorder.try_reserve() else {
-            self.recorder.lost();
-            return;
-        };
+        let ticket = self.recorder.enter();
         let ended = Timestamp::now();
         let took = u64::try_from(rejection.took.as_micros()).unwrap_or(u64::MAX);
-        slot.fill(Entry::rejected(&Rejected {
+        ticket.end(Entry::rejected(&Rejected {
             seq: Unnumbered,
             v: V1,
             kind: KindRejected,

@@ -2,8 +2,8 @@
 
 use std::{hint::black_box, path::Path};
 
-use anyhow::Context;
-use audit_writer::{record::Entry, time::Timestamp};
+use anyhow::ensure;
+use audit_writer::{record::Entry, ring::Need, time::Timestamp};
 
 use crate::{
     cores::{MEASURED, OTHER, bind_thread, thread_time},
@@ -31,8 +31,9 @@ pub(crate) fn measure(folder: &Path) -> anyhow::Result<Report> {
         let ts = Timestamp::now();
         let started = thread_time();
         for exchange in exchanges.iter().cycle().take(BURST) {
-            let slot = recorder.try_reserve().context("the ring was full in the middle of a burst")?;
-            slot.fill(Entry::ended(&exchange.record(ts, recorder.boot()), MAX_RECORD));
+            let mut ticket = recorder.enter();
+            ensure!(ticket.try_reserve(Need::Record), "the ring was full in the middle of a burst");
+            ticket.end(Entry::ended(&exchange.record(ts, recorder.boot()), MAX_RECORD));
         }
         hook.push((thread_time() - started).as_nanos() as f64 / BURST as f64);
         wait_until_durable(&pipeline.log, (burst * BURST) as u64)?;

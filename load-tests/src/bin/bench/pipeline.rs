@@ -15,8 +15,8 @@ use audit_writer::{
     merkle::{CompactRange, leaf_hash},
     metrics::AuditMetrics,
     record::Entry,
+    ring::Need,
     segment::{EXTENSION, FRAME_TARGET},
-    time::Timestamp,
 };
 use load_tests::folder;
 
@@ -148,15 +148,14 @@ fn run(pipeline: Pipeline) -> anyhow::Result<Took> {
     let started = Instant::now();
     let mut full = 0;
     for exchange in exchanges.iter().cycle().take(RECORDS as usize) {
-        let slot = loop {
-            if let Some(slot) = recorder.try_reserve() {
-                break slot;
-            }
+        let mut ticket = recorder.enter();
+        while !ticket.try_reserve(Need::Record) {
             full += 1;
             ensure!(started.elapsed() < LIMIT, "the writer did not keep up at all");
             thread::sleep(Duration::from_micros(200));
-        };
-        slot.fill(Entry::ended(&exchange.record(Timestamp::now(), recorder.boot()), MAX_RECORD));
+        }
+        let entry = Entry::ended(&exchange.record(ticket.since(), recorder.boot()), MAX_RECORD);
+        ticket.end(entry);
     }
     wait_until_durable(&pipeline.log, RECORDS)?;
     let wall = started.elapsed();
