@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::accounting::Reason;
-use crate::checkpoint::LogName;
+use crate::checkpoint::{LogName, SigningKey};
 use crate::config::{AuditConfig, Instance, StoreConfig};
 use crate::disk::{Disk, RealDisk};
 use crate::key_file::{self, KeyFileError};
@@ -175,71 +175,13 @@ impl AuditLog {
         metrics: AuditMetrics,
     ) -> Result<AuditLog, OpenError> {
         let key = Arc::new(key_file::open(&config.key.file, &config.log, config.key.create)?);
-        let (spool, state) = Spool::open(&config.spool.path, &config.log, disk.clone())?;
-        let StoreConfig::Directory(root) = &config.store;
-        let store: Arc<dyn Store> = Arc::new(DirectoryStore::new(root.clone(), disk.clone()));
-        let recovery = Recovery {
-            spool: &spool,
-            store: &*store,
-            key: &key,
-            create_log: config.create_log,
-            compression_level: config.segment.compression_level,
-        };
-        let mut recovered = recovery.run(state)?;
-        let pending = std::mem::take(&mut recovered.pending);
-        let in_spool = |source| RecoverError::Io { doing: "write the state", source };
-        spool.keep_config(&instance.config).map_err(in_spool)?;
-        spool.update_state(|state| state.stopped = false).map_err(in_spool)?;
-
+        let verifier_key = key.verifier_key().to_string();
         let boot = format!("{:08x}", uuid::Uuid::new_v4().as_u128() as u32);
-        let no_machine = |source| RecoverError::Io { doing: "ask for the machine's boot", source };
-        let watermark = Watermark::new(disk, &config.spool.path, &boot).map_err(no_machine)?;
-        let ring = Ring::new(config.slots(), boot.clone(), watermark, metrics.strict_wait.clone());
-        metrics.register_ring(ring.clone()).map_err(system("register the metrics"))?;
-        let spool = Arc::new(spool);
-        let (control, control_receiver) = crossbeam_channel::bounded(CONTROLS);
-        let (ship, sealed) = crossbeam_channel::bounded(SEALED);
-        let (fatal_sender, fatal) = watch::channel(None);
-        let progress = Arc::new(Progress::default());
-        let stop_by = Arc::new(OnceLock::new());
-
-        let mut writer = Writer::new(
-            Parts {
-                config: config.clone(),
-                instance,
-                boot: boot.clone(),
-                key: key.clone(),
-                ring: ring.clone(),
-                spool: spool.clone(),
-                metrics: metrics.clone(),
-                control: control_receiver,
-                ship,
-                progress: progress.clone(),
-            },
-            recovered,
-        );
-        writer.begin()?;
-        tracing::info!(log = %config.log, %boot, next_record = writer.next_seq().0, "the audit log is open");
-        let shipper = Shipper::new(
-            ShipperParts {
-                spool,
-                store: store.clone(),
-                key: key.clone(),
-                layout: Layout::new(config.log.clone()),
-                ring: ring.clone(),
-                metrics: metrics.clone(),
-                progress: progress.clone(),
-                sealed,
-                writer: control.clone(),
-                stop_by: stop_by.clone(),
-                fatal: fatal_sender,
-            },
-            pending,
-        );
+        let log = assemble(disk, key, config.clone(), instance, boot, metrics.clone())?;
+        let Assembled { ring, store, progress, fatal, control, stop_by, writer, shipper } = log;
         let writer = spawn("audit-writer", move || writer.run())?;
         ring.set_writer(writer.thread().clone());
         let shipper = spawn("audit-shipper", move || shipper.run())?;
-        let verifier_key = key.verifier_key().to_string();
         Ok(AuditLog {
             config,
             verifier_key,
@@ -337,6 +279,91 @@ impl StatusView {
             writer_error: self.progress.read().writer_error,
         }
     }
+}
+
+/// A log that is open: its first records are durable. It has no threads yet.
+pub(crate) struct Assembled {
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) fatal: watch::Receiver<Option<Fatal>>,
+    pub(crate) control: Sender<Control>,
+    pub(crate) stop_by: Arc<OnceLock<Instant>>,
+    pub(crate) writer: Writer,
+    pub(crate) shipper: Shipper,
+}
+
+/// Opens the log as the boot named `boot`, all but its threads.
+pub(crate) fn assemble(
+    disk: Arc<dyn Disk>,
+    key: Arc<SigningKey>,
+    config: AuditConfig,
+    instance: Instance,
+    boot: String,
+    metrics: AuditMetrics,
+) -> Result<Assembled, OpenError> {
+    let (spool, state) = Spool::open(&config.spool.path, &config.log, disk.clone())?;
+    let StoreConfig::Directory(root) = &config.store;
+    let store: Arc<dyn Store> = Arc::new(DirectoryStore::new(root.clone(), disk.clone()));
+    let recovery = Recovery {
+        spool: &spool,
+        store: &*store,
+        key: &key,
+        create_log: config.create_log,
+        compression_level: config.segment.compression_level,
+    };
+    let mut recovered = recovery.run(state)?;
+    let pending = std::mem::take(&mut recovered.pending);
+    let in_spool = |source| RecoverError::Io { doing: "write the state", source };
+    spool.keep_config(&instance.config).map_err(in_spool)?;
+    spool.update_state(|state| state.stopped = false).map_err(in_spool)?;
+
+    let no_machine = |source| RecoverError::Io { doing: "ask for the machine's boot", source };
+    let watermark = Watermark::new(disk, &config.spool.path, &boot).map_err(no_machine)?;
+    let ring = Ring::new(config.slots(), boot.clone(), watermark, metrics.strict_wait.clone());
+    metrics.register_ring(ring.clone()).map_err(system("register the metrics"))?;
+    let spool = Arc::new(spool);
+    let (control, control_receiver) = crossbeam_channel::bounded(CONTROLS);
+    let (ship, sealed) = crossbeam_channel::bounded(SEALED);
+    let (fatal_sender, fatal) = watch::channel(None);
+    let progress = Arc::new(Progress::default());
+    let stop_by = Arc::new(OnceLock::new());
+    let layout = Layout::new(config.log.clone());
+
+    let mut writer = Writer::new(
+        Parts {
+            config,
+            instance,
+            boot: boot.clone(),
+            key: key.clone(),
+            ring: ring.clone(),
+            spool: spool.clone(),
+            metrics: metrics.clone(),
+            control: control_receiver,
+            ship,
+            progress: progress.clone(),
+        },
+        recovered,
+    );
+    writer.begin()?;
+    tracing::info!(log = %key.name(), %boot, next_record = writer.next_seq().0, "the audit log is open");
+    let shipper = Shipper::new(
+        ShipperParts {
+            spool,
+            store: store.clone(),
+            key,
+            layout,
+            ring: ring.clone(),
+            metrics,
+            progress: progress.clone(),
+            sealed,
+            writer: control.clone(),
+            stop_by: stop_by.clone(),
+            fatal: fatal_sender,
+        },
+        pending,
+    );
+    Ok(Assembled { ring, store, progress, fatal, control, stop_by, writer, shipper })
 }
 
 fn spawn<T: Send + 'static>(
