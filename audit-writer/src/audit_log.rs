@@ -316,7 +316,6 @@ pub(crate) fn assemble(
     let pending = std::mem::take(&mut recovered.pending);
     let in_spool = |source| RecoverError::Io { doing: "write the state", source };
     spool.keep_config(&instance.config).map_err(in_spool)?;
-    spool.update_state(|state| state.stopped = false).map_err(in_spool)?;
 
     let no_machine = |source| RecoverError::Io { doing: "ask for the machine's boot", source };
     let watermark = Watermark::new(disk, &config.spool.path, &boot).map_err(no_machine)?;

@@ -3,18 +3,18 @@
 //! The writer keeps the set as it makes records durable, and stores it in the spool's state at the end of each segment.
 //! The next boot applies the records that came after that.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::SegmentNo;
+use crate::ids::{SegmentNo, TreeSize};
 use crate::record::Kind;
 use crate::time::Timestamp;
 
 /// Requests by their id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct OpenRequests(HashMap<Box<str>, Timestamp>);
+pub struct OpenRequests(BTreeMap<Box<str>, Timestamp>);
 
 /// The requests that were open at the end of a segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub struct OpenRequests(HashMap<Box<str>, Timestamp>);
 pub struct OpenAfter {
     /// The segment.
     pub segment: SegmentNo,
+    /// Records of the log up to its last.
+    pub size: TreeSize,
     /// What was open.
     pub requests: OpenRequests,
 }

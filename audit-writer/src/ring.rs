@@ -284,8 +284,12 @@ impl Ring {
         self.watermark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn grow(&self, held: usize, need: Need) -> bool {
-        self.refusing.load(Ordering::Acquire) == 0 && self.reservation.grow(held, need)
+    /// Takes `count` slots, for a stream or not, unless service is refused.
+    fn take(&self, count: usize, stream: bool) -> bool {
+        if self.refusing.load(Ordering::Acquire) != 0 {
+            return false;
+        }
+        if stream { self.reservation.take_for_stream(count) } else { self.reservation.take(count) }
     }
 
     fn release(&self, count: usize) {

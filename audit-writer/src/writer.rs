@@ -178,9 +178,11 @@ impl Writer {
         writer
     }
 
-    /// Makes the boot's first records durable, and then its own watermark: only then may a request be served.
+    /// Makes the boot's first records durable, then that the log is not stopped, and then its own watermark: only then
+    /// may a request be served. In this order: a boot that dies in between has served nothing, and is seen not to have.
     pub(crate) fn begin(&mut self) -> Result<(), WriteError> {
         self.write_batch()?;
+        self.spool.update_state(|state| state.stopped = false).map_err(failed("write the spool's state"))?;
         self.ring.renew_watermark().map_err(failed("make the watermark"))?;
         self.housekeep()
     }
@@ -357,7 +359,11 @@ impl Writer {
         let Some(open) = &mut self.open else { return Ok(()) };
         let sealed = open.seal(&self.spool, self.config.log.as_str(), &self.boot);
         let Some(summary) = sealed.map_err(failed("seal a segment"))? else { return Ok(()) };
-        let still_open = OpenAfter { segment: summary.segment, requests: self.open_requests.clone() };
+        let still_open = OpenAfter {
+            segment: summary.segment,
+            size: summary.tree.size(),
+            requests: self.open_requests.clone(),
+        };
         self.spool
             .update_state(|state| state.open = Some(still_open))
             .map_err(failed("write the spool's state"))?;
@@ -395,6 +401,10 @@ impl Writer {
         self.mend()?;
         self.write_batch()?;
         self.gather();
+        while !self.batch.records.is_empty() {
+            self.write_batch()?;
+            self.gather();
+        }
         self.stop_record();
         self.write_batch()?;
         self.seal()?;

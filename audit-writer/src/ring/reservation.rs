@@ -3,7 +3,6 @@
 //! Invariants: no more than `limit` slots are held; what needs two gets both at once or none; streams, which hold a slot
 //! for as long as they live, are at most half as many as there are slots.
 
-use super::Need;
 use crate::sync::{AtomicUsize, Ordering};
 
 /// The counted slots.
@@ -29,16 +28,12 @@ impl Reservation {
         self.held.fetch_sub(count, Ordering::AcqRel);
     }
 
-    /// Takes what `need` asks for beyond `held` slots, or nothing.
-    pub(crate) fn grow(&self, held: usize, need: Need) -> bool {
-        let more = need.slots().saturating_sub(held);
-        if need != Need::Stream {
-            return self.take(more);
-        }
+    /// Takes `count` slots for a stream, or none.
+    pub(crate) fn take_for_stream(&self, count: usize) -> bool {
         if !add_below(&self.streams, 1, (self.limit / 2).max(1)) {
             return false;
         }
-        let taken = self.take(more);
+        let taken = self.take(count);
         if !taken {
             self.end_stream();
         }

@@ -70,16 +70,16 @@ impl Ticket {
         self.begun
     }
 
-    /// Takes what `need` asks for beyond what is held, without a wait: all of it, or nothing.
+    /// Takes what `need` asks for beyond what is held, without a wait: all of it, or nothing. Where `received` was handed
+    /// over, room for the end is all that a need asks for.
     pub fn try_reserve(&mut self, need: Need) -> bool {
-        let held = usize::from(self.slots);
-        if held >= need.slots() && (need != Need::Stream || self.stream) {
-            return true;
-        }
-        let taken = self.ring.grow(held, if self.stream { Need::BeginAndEnd } else { need });
+        let slots = if self.begun { 1 } else { need.slots() };
+        let more = slots.saturating_sub(usize::from(self.slots));
+        let joins = need == Need::Stream && !self.stream;
+        let taken = (more == 0 && !joins) || self.ring.take(more, joins);
         if taken {
-            self.slots = self.slots.max(need.slots() as u8);
-            self.stream |= need == Need::Stream;
+            self.slots += more as u8;
+            self.stream |= joins;
         }
         taken
     }
@@ -94,6 +94,15 @@ impl Ticket {
             return Ok(());
         }
         self.give_back();
+        self.reserve_more(need, timeout).await
+    }
+
+    /// The same, but what is held is kept: for a request that was served, whose record must be certain. Only what may
+    /// have to wait in vain may ask so.
+    ///
+    /// # Errors
+    /// It was not to be had in time. What was held still is; the refusal is counted.
+    pub async fn reserve_more(&mut self, need: Need, timeout: Duration) -> Result<(), Refused> {
         let deadline = Instant::now() + timeout;
         let ring = self.ring.clone();
         let _waiting = ring.wait();
