@@ -174,6 +174,11 @@ impl Spool {
         &self.path
     }
 
+    /// The file system that it lies on.
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
     /// What lies in it. Names of no file of a spool's are passed over.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ pub use dir::DirectoryStore;
 use crate::checkpoint::LogName;
 use crate::ids::SegmentNo;
 use crate::merkle::Hash;
+use crate::time::Timestamp;
 
 /// A store's operations. Every object is create-only.
 pub trait Store: Send + Sync + fmt::Debug {
@@ -133,7 +134,7 @@ pub fn newest_checkpoint(store: &dyn Store, layout: &Layout) -> Result<Option<Se
     Ok(names.iter().filter_map(|name| SegmentNo::from_digits(name)).max())
 }
 
-/// The name of a segment's object, searched under every date, the newest first.
+/// The name of a segment's object, searched under every date from that of `not_before` on, the newest first.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`].
@@ -141,9 +142,12 @@ pub fn find_segment(
     store: &dyn Store,
     layout: &Layout,
     segment: SegmentNo,
+    not_before: Timestamp,
 ) -> Result<Option<String>, StoreError> {
     let folder = layout.segments();
+    let oldest = format!("date={}", &not_before.to_string()[..10]);
     let mut dates = store.list(&folder)?;
+    dates.retain(|date| *date >= oldest);
     dates.sort_unstable_by(|a, b| b.cmp(a));
     let file = crate::segment::file_name(segment);
     for date in dates {

@@ -247,6 +247,20 @@ pub fn scan(bytes: &[u8]) -> Scan<'_> {
     scan
 }
 
+/// A whole group at the begin of `bytes` whose records come after `not_before`: the number after its last record, and
+/// its bytes. What a reader finds so behind a group that is none was not left by a crash.
+pub(crate) fn group_at(bytes: &[u8], not_before: Seq) -> Option<(Seq, usize)> {
+    /// No log counts on so far within one file.
+    const FAR: u64 = 1 << 32;
+    let length = u32::from_le_bytes(*bytes.first_chunk::<4>()?) as usize;
+    let first_seq = u64::from_le_bytes(*bytes.get(FRAMING..)?.first_chunk::<8>()?);
+    // Most bytes are no header: seen here, before any checksum is made.
+    let plausible = length <= bytes.len() - FRAMING
+        && (not_before.0..not_before.0.saturating_add(FAR)).contains(&first_seq);
+    let (first_seq, lines, length) = plausible.then(|| read_group(bytes, None).ok()).flatten()?;
+    Some((Seq(first_seq.0 + lines.len() as u64), length))
+}
+
 fn read_group(bytes: &[u8], expected: Option<Seq>) -> Result<(Seq, Vec<&[u8]>, usize), Torn> {
     let (length, rest) = bytes.split_first_chunk::<4>().ok_or(Torn::Cut)?;
     let (found, rest) = rest.split_first_chunk::<4>().ok_or(Torn::Cut)?;

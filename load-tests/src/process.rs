@@ -151,6 +151,17 @@ impl Process {
         Ok(Duration::from_nanos(ticks * (1_000_000_000 / rustix::param::clock_ticks_per_second())))
     }
 
+    /// Bytes of memory that it had resident at most.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn most_memory(&self) -> io::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        let kibibytes: Option<u64> = peak.and_then(|peak| peak.parse().ok());
+        Ok(kibibytes.ok_or_else(|| io::Error::other("it has no peak of resident memory"))? << 10)
+    }
+
     fn failed(&self, what: &'static str, source: io::Error) -> ProcessError {
         ProcessError::System { name: self.name.clone(), what, source }
     }

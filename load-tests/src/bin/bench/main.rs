@@ -6,12 +6,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that speaks to a terminal")]
 
 mod cores;
+mod durability;
 mod hook;
 mod median;
 mod pipeline;
 mod proxy;
 mod record;
 mod report;
+mod rig;
 mod verify;
 
 use std::{path::Path, process::ExitCode};
@@ -38,8 +40,10 @@ enum What {
     Pipeline,
     /// `sealaudit verify`, against `zstd -dc | sha256sum`. Runs `pipeline` first, for a store.
     Verify,
-    /// Processor time a request, against a bare proxy on Pingora.
+    /// Processor time a request, and memory, against a bare proxy on Pingora.
     Proxy,
+    /// Strict against buffered audit, beside what the disk itself takes to sync.
+    Durability,
 }
 
 fn main() -> ExitCode {
@@ -73,6 +77,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if wanted(What::Proxy) {
         report::print(&proxy::measure(&folder.path().join("proxy"))?);
+    }
+    if wanted(What::Durability) {
+        report::print(&durability::measure(&folder.path().join("durability"))?);
     }
     Ok(())
 }

@@ -1,0 +1,102 @@
+//! The usual start: the spool knows its log, and how far the store has it.
+
+use super::{Before, RecoverError, Recovered, Recovery, Repair, Trail, io};
+use crate::checkpoint::Checkpoint;
+use crate::ids::SegmentNo;
+use crate::segment::{Expected, SegmentSummary, derive};
+use crate::spool::{Committed, Contents, State};
+use crate::store::StoreError;
+use crate::{disk, wal};
+
+impl Recovery<'_> {
+    pub(super) fn resume_from_spool(
+        &self,
+        state: &State,
+        contents: &Contents,
+    ) -> Result<Recovered, RecoverError> {
+        let mut trail = match &state.committed {
+            None => Trail::new(),
+            Some(committed) => self.committed_trail(committed)?,
+        };
+        for &segment in &contents.building {
+            self.spool.remove_building(segment).map_err(io("remove an unfinished segment"))?;
+            Repair::Building { segment }.tell();
+        }
+        for &segment in &contents.sealed {
+            if segment < trail.next_segment {
+                self.spool.forget(segment).map_err(io("remove a shipped segment"))?;
+                Repair::Shipped { segment }.tell();
+                continue;
+            }
+            let summary = self.derive_sealed(segment, &trail, contents)?;
+            trail.advance(summary);
+        }
+        for &segment in &contents.wals {
+            if segment < trail.next_segment {
+                self.spool.remove_wal(segment).map_err(io("remove a sealed write-ahead log"))?;
+                Repair::Sealed { segment }.tell();
+            } else {
+                self.seal_wal(segment, &mut trail)?;
+            }
+        }
+        let mut store_lost = None;
+        match self.check_store(state, &mut trail) {
+            // The spool takes what comes until the store is back.
+            Err(RecoverError::Store(error @ StoreError::Unavailable { .. })) => {
+                Repair::StoreAway { error: crate::error_chain(&error) }.tell();
+            }
+            other => store_lost = other?,
+        }
+        let before = match store_lost {
+            Some(since) => Before::SpoolLost(since),
+            None => self.before(state, contents, &trail),
+        };
+        Ok(trail.end(before))
+    }
+
+    /// The trail after the newest segment that the store has, as the state remembers it.
+    fn committed_trail(&self, committed: &Committed) -> Result<Trail, RecoverError> {
+        let keys = [self.key.verifier_key().clone()];
+        let checkpoint = Checkpoint::parse_and_verify(committed.checkpoint.as_bytes(), self.log(), &keys);
+        let checkpoint = checkpoint.map_err(|source| RecoverError::StateCheckpoint {
+            path: self.spool.path().into(),
+            segment: committed.segment,
+            source,
+        })?;
+        let trail = Trail::of(committed, checkpoint.size)?;
+        let found = trail.tree.root()?;
+        if found != checkpoint.root {
+            let (path, segment) = (self.spool.path().into(), committed.segment);
+            return Err(RecoverError::StateTree { path, segment, found, signed: checkpoint.root });
+        }
+        Ok(trail)
+    }
+
+    fn derive_sealed(
+        &self,
+        segment: SegmentNo,
+        trail: &Trail,
+        contents: &Contents,
+    ) -> Result<SegmentSummary, RecoverError> {
+        if segment != trail.next_segment {
+            let (path, missing) = (self.spool.path().into(), trail.next_segment);
+            return Err(RecoverError::SegmentMissing { path, missing, found: segment });
+        }
+        let path = self.spool.sealed_path(segment);
+        let bytes = disk::read(self.spool.disk(), &path).map_err(io("read a sealed segment"))?;
+        let expected =
+            Expected { log: self.log(), segment, before: &trail.tree, prev_sha256: trail.prev_sha256 };
+        derive(&bytes[..], &expected).map_err(|source| RecoverError::SealedDamaged {
+            path,
+            wal: if contents.wals.contains(&segment) {
+                format!(
+                    "; `{}` is still there: with the file moved aside it is sealed again from that",
+                    wal::file_name(segment)
+                )
+            } else {
+                String::new()
+            },
+            source,
+        })
+    }
+}
