@@ -6,8 +6,8 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, FORWARDED, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 
@@ -122,6 +122,26 @@ pub fn strip_hop_by_hop(head: &mut ResponseHeader) {
     }
 }
 
+/// How a client learns where a response's body ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// By the head: its length, chunks, or that there is none.
+    ByHead,
+    /// By the end of the connection.
+    UntilClose,
+}
+
+/// Makes a response's head one of the gateway's own version, whatever the upstream's is (RFC 9110, section 2.5): it
+/// is the gateway that speaks to the client. Chunks are not for clients of before (RFC 9112, section 6.1).
+pub fn frame_for(client: Version, head: &mut ResponseHeader) -> Framing {
+    head.set_version(Version::HTTP_11);
+    if client < Version::HTTP_11 && head.headers.contains_key(TRANSFER_ENCODING) {
+        head.remove_header(&TRANSFER_ENCODING);
+        return Framing::UntilClose;
+    }
+    Framing::ByHead
+}
+
 /// What nearly every upstream says, and what names no header.
 fn is_usual(options: &HeaderValue) -> bool {
     [b"keep-alive".as_slice(), b"close"]
@@ -131,7 +151,6 @@ fn is_usual(options: &HeaderValue) -> bool {
 
 /// The framing of a message is no connection option, whatever its sender says.
 fn may_be_named(name: &HeaderName) -> bool {
-    use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
     *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING
 }
 
@@ -215,6 +234,22 @@ mod tests {
         );
         let head = forwarded(false, &[("traceparent", "00-broken"), ("tracestate", "a=b")]);
         assert!(values(&head, "traceparent").is_empty() && values(&head, "tracestate").is_empty());
+    }
+
+    #[test]
+    fn a_client_hears_the_gateways_version_and_no_chunks_that_it_cannot_read() {
+        for (client, framing, chunked) in
+            [(Version::HTTP_11, Framing::ByHead, true), (Version::HTTP_10, Framing::UntilClose, false)]
+        {
+            let mut head = ResponseHeader::build(200, None).expect("a head");
+            head.set_version(Version::HTTP_10);
+            head.insert_header("Transfer-Encoding", "chunked").expect("a header");
+            assert_eq!(frame_for(client, &mut head), framing);
+            assert_eq!(
+                (head.version, head.headers.contains_key(TRANSFER_ENCODING)),
+                (Version::HTTP_11, chunked)
+            );
+        }
     }
 
     #[test]

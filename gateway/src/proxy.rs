@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use crate::admission;
 use crate::capture::Capture;
 use crate::failure::Failure;
-use crate::forward::{self, Forward};
+use crate::forward::{self, Forward, Framing};
 use crate::normalise::Scheme;
 use crate::problem::{Problem, X_REQUEST_ID};
 use crate::serving::Gateway;
@@ -158,6 +158,9 @@ impl ProxyHttp for Proxy {
         capture: &mut Capture,
     ) -> Result<()> {
         if session.is_process_shutting_down() {
+            session.set_keepalive(None);
+        }
+        if forward::frame_for(session.req_header().version, head) == Framing::UntilClose {
             session.set_keepalive(None);
         }
         head.insert_header(X_REQUEST_ID, capture.exchange().request_id.header())

@@ -167,6 +167,35 @@ fn bodies_pass_in_every_framing_and_are_counted() {
 }
 
 #[test]
+fn an_upstream_of_http_1_0_is_answered_for_in_http_1_1() {
+    let (_upstream, gateway) = start();
+    let mut client = gateway.connect();
+    for (path, status, body) in [
+        ("/old/length", 200, &b"old"[..]),
+        ("/old/end", 200, b"old, until the end"),
+        ("/old/empty", 204, b""),
+    ] {
+        // One connection for all: the client is told where each ends.
+        let response = client.get(path);
+        assert!(response.head.starts_with("HTTP/1.1 "), "{}", response.head);
+        assert_eq!((response.status, &*response.body), (status, body), "{path}");
+        assert_eq!(response.header("connection"), Some("keep-alive"), "{path}");
+    }
+    for (path, body) in [("/old/end", &b"old, until the end"[..]), ("/chunked/1", b"hello world")] {
+        let mut client = gateway.connect();
+        client.send(format!("GET {path} HTTP/1.0\r\nHost: api.test\r\nConnection: keep-alive\r\n\r\n"));
+        let response = client.response().expect("an answer");
+        assert!(response.head.starts_with("HTTP/1.1 200 "), "{}", response.head);
+        assert_eq!(
+            (response.header("transfer-encoding"), response.header("connection")),
+            (None, Some("close"))
+        );
+        assert_eq!(response.body, body, "{path}: no chunks for who cannot read them");
+    }
+    gateway.stop();
+}
+
+#[test]
 fn a_client_that_leaves_is_recorded_as_gone() {
     let (upstream, gateway) = start();
     let mut client = gateway.connect();

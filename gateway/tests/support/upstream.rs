@@ -100,6 +100,17 @@ fn serve(stream: TcpStream, shared: &Shared) {
                 }
                 return;
             }
+            "old" => {
+                // HTTP/1.0: with a length on a connection that may stay, without one until it closes.
+                let _ = match path.split('/').nth(2).unwrap_or_default() {
+                    "length" => writer.write_all(
+                        b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 3\r\n\r\nold",
+                    ),
+                    "empty" => writer.write_all(b"HTTP/1.0 204 No Content\r\n\r\n"),
+                    _ => writer.write_all(b"HTTP/1.0 200 OK\r\n\r\nold, until the end"),
+                };
+                return;
+            }
             "hop" => writer.write_all(
                 b"HTTP/1.1 200 OK\r\nConnection: X-Private\r\nX-Private: 1\r\nKeep-Alive: timeout=5\r\n\
                   X-Public: 1\r\nContent-Length: 2\r\n\r\nok",
