@@ -139,6 +139,44 @@ async fn those_that_wait_for_a_second_slot_do_not_wait_for_each_other() {
 }
 
 #[tokio::test]
+async fn what_was_forwarded_keeps_its_slot_while_it_waits_for_another() {
+    let fixture = Fixture::new(2);
+    let (mut first, second) =
+        (fixture.held(Need::Record).expect("free"), fixture.held(Need::Record).expect("free"));
+    first.reserve_more(Need::Stream, Duration::from_millis(1)).await.expect_err("full");
+    assert!(first.has_slot(), "its end has its room");
+    assert_eq!(fixture.ring.accounting().refused_for(Reason::RingFull), 1);
+    drop(second);
+    first.reserve_more(Need::Stream, Duration::ZERO).await.expect("room for two");
+    first.begin(entry());
+    first.end(entry());
+    assert_eq!(fixture.write(), 2);
+    assert_eq!(fixture.ring.slots().free, 2);
+}
+
+#[test]
+fn what_turns_out_a_stream_after_its_received_takes_no_further_slot() {
+    let fixture = Fixture::new(4);
+    let begun = || {
+        let mut ticket = fixture.held(Need::BeginAndEnd).expect("room for two");
+        ticket.begin(entry());
+        fixture.write();
+        ticket
+    };
+    let (mut first, mut second, mut third) = (begun(), begun(), begun());
+    assert!(first.try_reserve(Need::Stream) && second.try_reserve(Need::Stream));
+    assert!(!third.try_reserve(Need::Stream), "half of the slots are streams'");
+    assert!(first.try_reserve(Need::Stream) && first.try_reserve(Need::Record), "it is one already");
+    assert_eq!(fixture.ring.slots().free, 1);
+    first.end(entry());
+    assert!(third.try_reserve(Need::Stream), "a stream has ended");
+    second.end(entry());
+    third.end(entry());
+    assert_eq!(fixture.write(), 3);
+    assert_eq!(fixture.ring.slots().free, 4);
+}
+
+#[tokio::test]
 async fn while_service_is_refused_free_slots_are_not_given() {
     let fixture = Fixture::new(8);
     fixture.ring.refuse(Reason::SpoolFull);
