@@ -1,21 +1,22 @@
 //! A request on its way to becoming evidence.
 //!
-//! A [`Capture`] is the context of one request: it holds the slot that its record will fill, and what the record
-//! tells. `logging` fills the slot; if that never runs, because a hook panicked or the task was dropped, the
-//! capture's `Drop` does, and the record says `aborted`. So a request that was claimed leaves exactly one record.
+//! A [`Capture`] is the context of one request: it holds the ticket that its record is handed over with, and what the
+//! record tells. `logging` uses the ticket; if that never runs, because a hook panicked or the task was dropped, the
+//! capture's `Drop` does, and the record says `aborted`.
 //!
-//! The record is serialised once, from fields that are borrowed from here and from Pingora's session.
+//! Invariant: a request that was claimed leaves exactly one record of its end, or, where there is no room for it, one
+//! declared loss; a request that was refused and served nothing leaves a record where there is room, and is counted as
+//! refused in any case. The ticket is there for as long as none of these has happened.
 
-use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+mod records;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_writer::record::{
-    End, Ended, Entry, Headers, KindEnded, KindReceived, QueryKeys, Received, Request, Response, Source,
-    Unnumbered, Upstream, V1,
-};
-use audit_writer::ring::Ticket;
+use audit_writer::accounting;
+use audit_writer::record::{End, KindEnded, Response};
+use audit_writer::ring::{Need, Ticket};
 use audit_writer::time::Timestamp;
 use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -25,8 +26,8 @@ use pingora_proxy::Session;
 use tokio::time::Instant;
 
 use crate::asked::Asked;
-use crate::client_address::{X_FORWARDED_FOR, claimed};
-use crate::config::Query;
+use crate::client_address::X_FORWARDED_FOR;
+use crate::config::Durability;
 use crate::edge::{Attempt, Reason, Rejection};
 use crate::failure::Failure;
 use crate::normalise::{Refusal, Scheme};
@@ -34,6 +35,7 @@ use crate::problem::{Problem, X_REQUEST_ID};
 use crate::request_id::RequestId;
 use crate::serving::{Gateway, Plan};
 use crate::trace_context::TraceContext;
+use records::Outcome;
 
 /// The context of one request.
 pub struct Capture {
@@ -41,13 +43,24 @@ pub struct Capture {
     pub gateway: Arc<Gateway>,
     /// What the edge knows of it.
     pub attempt: Arc<Attempt>,
-    /// Its way to its record; gone once that was handed over.
+    /// Its way to its record, until that is handed over.
     ticket: Option<Ticket>,
+    standing: Standing,
     received: Timestamp,
     started: Instant,
     exchange: Option<Exchange>,
     outcome: Option<(End, &'static str)>,
-    logged: bool,
+}
+
+/// Whether a request is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is not decided yet.
+    Undecided,
+    /// It is, be it with an answer of the gateway's own: it is owed a record, or the declaration that none could be kept.
+    Served,
+    /// It is not, for want of room for its record: it was counted as refused.
+    Refused,
 }
 
 /// What is known once a request's head was read.
@@ -92,17 +105,18 @@ impl Exchange {
 impl Capture {
     /// Takes over the attempt that Pingora has read a head for.
     pub fn new(gateway: Arc<Gateway>) -> Capture {
-        gateway.in_flight.inc();
+        // First: this is the moment of the request, and from here the log accounts for it.
         let ticket = gateway.recorder.enter();
+        gateway.in_flight.inc();
         Capture {
             gateway,
             attempt: Attempt::claim(),
             received: ticket.since(),
             ticket: Some(ticket),
+            standing: Standing::Undecided,
             started: Instant::now(),
             exchange: None,
             outcome: None,
-            logged: false,
         }
     }
 
@@ -130,15 +144,6 @@ impl Capture {
         });
     }
 
-    /// The request's way to its record.
-    ///
-    /// # Panics
-    ///
-    /// After the record was handed over, which is the last thing that happens to a request.
-    pub fn ticket(&mut self) -> &mut Ticket {
-        self.ticket.as_mut().expect("the record has not been handed over")
-    }
-
     /// What is known of the request.
     ///
     /// # Panics
@@ -163,6 +168,25 @@ impl Capture {
         if let Some(timeout) = plan.route.timeout {
             self.attempt.set_deadline(self.started + timeout);
         }
+    }
+
+    /// What must be certain of the request's evidence before it is served.
+    pub fn durability(&self) -> Durability {
+        self.plan().map_or(self.gateway.durability, |plan| plan.durability)
+    }
+
+    /// Its way to its record.
+    ///
+    /// # Panics
+    ///
+    /// After [`Capture::finish`], which is the last hook.
+    pub fn ticket(&mut self) -> &mut Ticket {
+        self.ticket.as_mut().expect("it is taken at the end, and no hook runs after that")
+    }
+
+    /// Decides whether it is served.
+    pub fn decide(&mut self, standing: Standing) {
+        self.standing = standing;
     }
 
     /// The plan of the request's route.
@@ -224,31 +248,6 @@ impl Capture {
         self.outcome.get_or_insert((end, word));
     }
 
-    /// Writes that the request was admitted: one that may live long is on the log before its end is.
-    pub fn record_begin(&mut self) {
-        let exchange = self.exchange();
-        let told = self.told();
-        let entry = Entry::received(
-            &Received {
-                seq: Unnumbered,
-                v: V1,
-                kind: KindReceived,
-                ts: self.received,
-                boot: self.gateway.recorder.boot(),
-                request_id: exchange.request_id.as_str(),
-                trace_id: exchange.trace.trace_id(),
-                listener: &self.attempt.connection.listener.name,
-                source: told.source(),
-                request: told.request(0),
-                route: self.plan().map(|plan| &plan.name),
-                config: &self.gateway.config_hash,
-                trunc: None,
-            },
-            self.gateway.max_record,
-        );
-        self.ticket().begin(entry);
-    }
-
     /// Writes the record. The last thing that happens to a request.
     pub fn finish(&mut self, session: &mut Session, error: Option<&Error>) {
         let took = self.started.elapsed();
@@ -273,9 +272,31 @@ impl Capture {
         let body_bytes = session.body_bytes_read() as u64;
         self.settle(session, body_bytes);
         self.measure(response.map(|response| response.status), took);
-        self.record(kind, end, word, response, body_bytes, took);
         // Last, so that a panic above still leaves a record.
-        self.logged = true;
+        self.close(&Outcome { kind, end, word, response, body_bytes, took });
+    }
+
+    /// Hands over the record of the end, or accounts for that there is none.
+    fn close(&mut self, outcome: &Outcome<'_>) {
+        let Some(ticket) = &mut self.ticket else { return };
+        // A request that was refused for want of a slot, or served without one, may find one by now.
+        if ticket.try_reserve(Need::Record) {
+            let record = self.ended_record(outcome);
+            if let Some(ticket) = self.ticket.take() {
+                ticket.end(record);
+            }
+            return;
+        }
+        let Some(ticket) = self.ticket.take() else { return };
+        match self.standing {
+            Standing::Served => ticket.lost(),
+            Standing::Refused => {}
+            // It was cut while it waited for room.
+            Standing::Undecided => {
+                let recorder = &self.gateway.recorder;
+                recorder.refused(recorder.refusing().unwrap_or(accounting::Reason::Stopping));
+            }
+        }
     }
 
     /// Tells the edge which of the bytes it has read were this request's; the rest begins the next one.
@@ -299,123 +320,12 @@ impl Capture {
             }
         }
     }
-
-    fn record(
-        &mut self,
-        kind: KindEnded,
-        end: End,
-        word: Option<&str>,
-        response: Option<Response>,
-        body_bytes: u64,
-        took: Duration,
-    ) {
-        let Some(ticket) = self.ticket.take() else { return };
-        let exchange = self.exchange();
-        let plan = self.plan();
-        let told = self.told();
-        ticket.end(Entry::ended(
-            &Ended {
-                seq: Unnumbered,
-                v: V1,
-                kind,
-                ts: self.received,
-                boot: self.gateway.recorder.boot(),
-                request_id: exchange.request_id.as_str(),
-                trace_id: exchange.trace.trace_id(),
-                listener: &self.attempt.connection.listener.name,
-                source: told.source(),
-                request: told.request(body_bytes),
-                route: plan.map(|plan| &plan.name),
-                upstream: plan.zip(exchange.contact.as_ref()).map(|(plan, contact)| Upstream {
-                    name: &plan.pool.name,
-                    addr: &plan.pool.endpoint(contact.endpoint).text,
-                    attempts: contact.attempts,
-                    reused: contact.reused,
-                    connect_us: micros(contact.connect),
-                    ttfb_us: contact.first_byte.map(|at| micros(at - self.started)),
-                }),
-                response,
-                end,
-                error: word,
-                duration_us: micros(took),
-                config: &self.gateway.config_hash,
-                trunc: None,
-            },
-            self.gateway.max_record,
-        ));
-    }
-
-    /// Who asked for what, as records tell it.
-    fn told(&self) -> Told<'_> {
-        let exchange = self.exchange();
-        let plan = self.plan();
-        Told {
-            exchange,
-            peer: self.attempt.connection.peer,
-            claims: claimed(&exchange.claims).collect(),
-            headers: plan.map(|plan| kept_headers(plan, &exchange.kept)).unwrap_or_default(),
-            keys: plan.is_none_or(|plan| plan.route.query == Query::Keys),
-        }
-    }
-}
-
-/// The parts that the records of a request's begin and of its end have in common.
-struct Told<'a> {
-    exchange: &'a Exchange,
-    peer: SocketAddr,
-    claims: Vec<Cow<'a, str>>,
-    headers: Vec<(&'a str, Cow<'a, str>)>,
-    /// Whether the route keeps the query's key names.
-    keys: bool,
-}
-
-impl Told<'_> {
-    fn source(&self) -> Source<'_> {
-        let peer = self.peer.ip();
-        Source {
-            ip: self.exchange.client,
-            port: self.peer.port(),
-            peer: (peer != self.exchange.client).then_some(peer),
-            claimed: &self.claims,
-        }
-    }
-
-    fn request(&self, body_bytes: u64) -> Request<'_> {
-        let asked = &self.exchange.asked;
-        Request {
-            method: asked.method.as_str(),
-            scheme: Scheme::Http.as_str(),
-            host: asked.host(),
-            path: asked.path(),
-            raw: asked.raw(),
-            query: QueryKeys(asked.query().filter(|_| self.keys).unwrap_or_default()),
-            http: asked.http(),
-            bytes: body_bytes,
-            headers: Headers(&self.headers),
-        }
-    }
-}
-
-/// The headers that a route keeps, values of the same name joined.
-fn kept_headers<'a>(plan: &'a Plan, kept: &'a [(usize, HeaderValue)]) -> Vec<(&'a str, Cow<'a, str>)> {
-    kept.chunk_by(|(one, _), (other, _)| one == other)
-        .map(|values| {
-            let name = plan.route.headers[values[0].0].as_str();
-            let mut texts = values.iter().map(|(_, value)| String::from_utf8_lossy(value.as_bytes()));
-            let first = texts.next().unwrap_or_default();
-            (name, texts.fold(first, |joined, text| Cow::Owned(format!("{joined}, {text}"))))
-        })
-        .collect()
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Drop for Capture {
     fn drop(&mut self) {
         self.gateway.in_flight.dec();
-        if self.logged {
+        if self.ticket.is_none() {
             return;
         }
         let panicking = std::thread::panicking();
@@ -429,16 +339,22 @@ impl Drop for Capture {
                 };
                 // The session is gone; what the edge has read beyond the head was body.
                 let body_bytes = self.attempt.received().saturating_sub(exchange.head_bytes);
-                self.record(KindEnded::Aborted, end, None, None, body_bytes, took);
+                let kind = KindEnded::Aborted;
+                self.close(&Outcome { kind, end, word: None, response: None, body_bytes, took });
             }
             // Not even the head was looked at.
-            None => self.attempt.connection.listener.rejections.record(&Rejection {
-                reason: if panicking { Reason::Internal } else { Reason::Shutdown },
-                peer: self.attempt.connection.peer,
-                bytes: self.attempt.received(),
-                answered: None,
-                took,
-            }),
+            None => {
+                let rejection = Rejection {
+                    reason: if panicking { Reason::Internal } else { Reason::Shutdown },
+                    peer: self.attempt.connection.peer,
+                    bytes: self.attempt.received(),
+                    answered: None,
+                    took,
+                };
+                if let Some(ticket) = self.ticket.take() {
+                    self.attempt.connection.listener.rejections.record_with(ticket, &rejection);
+                }
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod client_address;
 pub mod config;
 pub mod diagnostics;
 pub mod edge;
+pub mod evidence;
 pub mod explain;
 pub mod failure;
 pub mod forward;

@@ -1,5 +1,6 @@
 //! The answers that the gateway makes itself: problem details (RFC 9457), with the request's id.
 
+use audit_writer::accounting::Reason;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -14,6 +15,10 @@ use crate::request_id::RequestId;
 /// The header that carries a request's id, both ways.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// When a request that could not be recorded may find room: a ring empties in milliseconds, and a writer that failed
+/// tries again each second.
+const RETRY_AFTER_SECONDS: &str = "1";
+
 /// Something that the gateway answers by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -23,6 +28,8 @@ pub struct Problem {
     pub word: &'static str,
     /// What the client may want to know beyond the status.
     detail: Option<String>,
+    /// Why no record can be kept, for the client's programs.
+    reason: Option<Reason>,
     /// A header that belongs to the status.
     extra: Option<(HeaderName, HeaderValue)>,
     /// Whether more can be understood on the connection.
@@ -31,7 +38,7 @@ pub struct Problem {
 
 impl Problem {
     fn new(status: StatusCode, word: &'static str) -> Problem {
-        Problem { status, word, detail: None, extra: None, closes: false }
+        Problem { status, word, detail: None, reason: None, extra: None, closes: false }
     }
 
     /// The target or the host cannot be understood in one way only.
@@ -94,11 +101,19 @@ impl Problem {
     }
 
     /// No evidence could be kept of the request, so it is not served.
-    pub fn unrecordable(reason: &'static str) -> Problem {
+    pub fn unrecordable(reason: Reason) -> Problem {
+        let detail = match reason {
+            Reason::RingFull => "too many requests are waiting for their audit records to be written",
+            Reason::SpoolFull => "there is no room for more audit records",
+            Reason::WriterFailed => "audit records cannot be written",
+            Reason::SplitLog => "the audit log is broken",
+            Reason::Stopping => "the audit log was stopped",
+        };
         Problem {
-            detail: Some("the audit log takes no record at the moment".to_owned()),
-            extra: Some((RETRY_AFTER, HeaderValue::from_static("1"))),
-            ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+            detail: Some(format!("not served: {detail}")),
+            reason: Some(reason),
+            extra: Some((RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))),
+            ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason.as_str())
         }
     }
 
@@ -143,16 +158,22 @@ impl Problem {
     fn body(&self, request_id: &RequestId) -> Bytes {
         #[derive(Serialize)]
         struct Details<'a> {
+            r#type: &'static str,
             title: &'a str,
             status: u16,
             #[serde(skip_serializing_if = "Option::is_none")]
             detail: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'static str>,
             request_id: &'a str,
         }
         let details = Details {
+            // RFC 9457, section 4.2.1: nothing beyond what the status says, which is the title as well.
+            r#type: "about:blank",
             title: self.status.canonical_reason().unwrap_or_default(),
             status: self.status.as_u16(),
             detail: self.detail.as_deref(),
+            reason: self.reason.map(Reason::as_str),
             request_id: request_id.as_str(),
         };
         serde_json::to_vec(&details).expect("strings and a number are JSON").into()
@@ -169,18 +190,32 @@ mod tests {
         let id = RequestId::generate(Timestamp::from_micros(1_764_000_000_123_456));
         let problem = Problem::method_not_allowed("GET, HEAD");
         let body: serde_json::Value = serde_json::from_slice(&problem.body(&id)).expect("JSON");
-        assert_eq!(body["title"], "Method Not Allowed");
+        assert_eq!((&body["type"], &body["title"]), (&"about:blank".into(), &"Method Not Allowed".into()));
         assert_eq!(body["status"], 405);
         assert_eq!(body["request_id"], id.as_str());
         let head = problem.head(&id, 2).expect("a head");
         assert_eq!(head.headers[ALLOW], "GET, HEAD");
         assert_eq!(head.headers[CONTENT_TYPE], "application/problem+json");
-        assert!(
-            Problem::unrecordable("ring_full")
-                .head(&id, 2)
-                .expect("a head")
-                .headers
-                .contains_key(RETRY_AFTER)
-        );
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_recorded_is_told_why_and_when_to_come_again() {
+        let id = RequestId::generate(Timestamp::from_micros(1_764_000_000_123_456));
+        for reason in Reason::ALL {
+            let problem = Problem::unrecordable(reason);
+            let head = problem.head(&id, 2).expect("a head");
+            assert_eq!(
+                (head.status.as_u16(), &head.headers[RETRY_AFTER]),
+                (503, &HeaderValue::from_static("1"))
+            );
+            let body: serde_json::Value = serde_json::from_slice(&problem.body(&id)).expect("JSON");
+            assert_eq!(
+                (&body["type"], &body["title"]),
+                (&"about:blank".into(), &"Service Unavailable".into())
+            );
+            assert_eq!((&body["status"], &body["reason"]), (&503.into(), &reason.as_str().into()));
+            assert!(body["detail"].as_str().is_some_and(|detail| detail.starts_with("not served: ")));
+            assert_eq!(body["request_id"], id.as_str());
+        }
     }
 }

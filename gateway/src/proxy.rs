@@ -4,14 +4,16 @@
 //! |---|---|
 //! | `new_ctx` | the attempt is claimed: from here a record is certain ([`Capture`]) |
 //! | `early_request_filter` | a slot is tried for, without waiting; the head is taken in |
-//! | `request_filter` | [`admission`]; a slot is waited for; what is not served is answered |
+//! | `request_filter` | [`admission`]; then [`evidence`] is made certain; what is not served is answered |
 //! | `upstream_peer` … `upstream_response_filter` | [`upstream`], [`forward`] |
+//! | `response_filter` | [`evidence`] of a stream that was not announced; the head for the client |
 //! | `fail_to_proxy` | [`crate::failure`] |
 //! | `logging` | the record |
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use audit_writer::accounting::Reason;
 use audit_writer::record::End;
 use audit_writer::ring::Need;
 use bytes::Bytes;
@@ -26,6 +28,7 @@ use tokio::time::Instant;
 
 use crate::admission;
 use crate::capture::Capture;
+use crate::evidence::{self, Service};
 use crate::failure::Failure;
 use crate::forward::{self, Forward, Framing};
 use crate::normalise::Scheme;
@@ -35,6 +38,11 @@ use crate::upstream;
 
 /// The error type of a body that turned out too large while it was forwarded.
 const BODY_TOO_LARGE: ErrorType = ErrorType::Custom("body_too_large");
+
+/// The error type of a response that is a stream, and for whose record there is no room.
+const fn unrecordable(reason: Reason) -> ErrorType {
+    ErrorType::Custom(reason.as_str())
+}
 
 /// Pingora's hooks over a [`Gateway`].
 pub struct Proxy(pub Arc<Gateway>);
@@ -58,14 +66,9 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, capture: &mut Capture) -> Result<bool> {
         let mut admitted = admission::admit(session, capture);
-        // An upgraded connection may live for hours: its begin is on the log as well, and takes a slot of its own.
-        let upgrade = admitted.is_ok() && session.is_upgrade_req();
-        let need = if upgrade { Need::Stream } else { Need::Record };
-        // Whatever the answer is to be: without room for its record, it is not given.
-        if let Err(refused) = capture.ticket().reserve(need, self.0.admit_timeout).await {
-            admitted = Err(Problem::unrecordable(refused.reason().as_str()));
-        } else if upgrade {
-            capture.record_begin();
+        let service = if admitted.is_ok() { Service::Forward } else { Service::Answer };
+        if let Err(refused) = evidence::secure(session, capture, service).await {
+            admitted = Err(Problem::unrecordable(refused.reason()));
         }
         let Err(problem) = admitted else {
             let patience = capture.attempt.connection.listener.patience;
@@ -157,6 +160,9 @@ impl ProxyHttp for Proxy {
         head: &mut ResponseHeader,
         capture: &mut Capture,
     ) -> Result<()> {
+        if let Err(refused) = evidence::secure_response(head, capture).await {
+            return Err(Error::new_in(unrecordable(refused.reason())));
+        }
         if session.is_process_shutting_down() {
             session.set_keepalive(None);
         }
@@ -176,7 +182,10 @@ impl ProxyHttp for Proxy {
             etype if *etype == BODY_TOO_LARGE => {
                 Failure { end: End::Refused, problem: Some(Problem::body_too_large()) }
             }
-            _ => Failure::of(error, capture.attempt.cut()),
+            etype => match Reason::ALL.into_iter().find(|reason| unrecordable(*reason) == *etype) {
+                Some(reason) => Failure { end: End::Refused, problem: Some(Problem::unrecordable(reason)) },
+                None => Failure::of(error, capture.attempt.cut()),
+            },
         };
         let started = session.response_written().is_some_and(|head| !head.status.is_informational());
         session.set_keepalive(None);

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 
 use crate::admin::{Admin, Audience, Facts};
 use crate::client_address::ClientAddresses;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Durability};
 use crate::edge::{ConnectionLimit, Drain, Edge, Listener, Patience, Rejections, bind};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
@@ -158,7 +158,7 @@ pub fn run_on(disk: Arc<dyn Disk>, config: &Config, started: impl FnOnce()) -> R
     let recorder = log.recorder();
     let (stop, stopped) = watch::channel(false);
     let drain = Arc::new(Drain::default());
-    let readiness = Arc::new(Readiness::new(recorder.clone()));
+    let readiness = Arc::new(Readiness::new(refuses(config).then(|| recorder.clone())));
     let gateway = Arc::new(gateway(config, &metrics, recorder.clone(), stopped.clone(), drain.clone())?);
     let listeners = config.listen.iter().zip(sockets.listen).map(|(listener, socket)| {
         (Arc::new(edge_listener(listener, &metrics, recorder.clone(), drain.clone())), socket)
@@ -196,6 +196,11 @@ pub fn run_on(disk: Arc<dyn Disk>, config: &Config, started: impl FnOnce()) -> R
     Ok(())
 }
 
+/// Whether there are requests that are not served while no record can be kept of them.
+fn refuses(config: &Config) -> bool {
+    config.routes.iter().any(|route| config.durability_of(route).0 > Durability::BestEffort)
+}
+
 /// What serves requests.
 fn gateway(
     config: &Config,
@@ -217,6 +222,7 @@ fn gateway(
         .iter()
         .map(|route| Plan {
             name: RouteName::new(&route.name),
+            durability: config.durability_of(&config.routes[route.index]).0,
             pool: pools[route.upstream.as_str()].clone(),
             metrics: metrics.route(Some(&route.name)),
             route: route.clone(),
@@ -227,6 +233,7 @@ fn gateway(
         router,
         plans,
         methods,
+        durability: config.durability(),
         unrouted: metrics.route(None),
         in_flight: metrics.in_flight(),
         recorder,
@@ -339,6 +346,8 @@ fn status(
     readiness: Arc<Readiness>,
 ) -> Box<dyn Fn() -> Value + Send + Sync> {
     let hash = config.hash();
+    let routes = config.routes.iter().map(|route| (route.name.to_string(), config.durability_of(route).0));
+    let durability = json!({ "default": config.durability(), "routes": BTreeMap::from_iter(routes) });
     Box::new(move || {
         let reasons = readiness.reasons();
         json!({
@@ -346,6 +355,7 @@ fn status(
             "config": hash,
             "ready": reasons.is_empty(),
             "reasons": reasons,
+            "durability": durability,
             "audit": log.read(),
         })
     })

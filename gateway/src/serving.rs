@@ -9,6 +9,7 @@ use http::Method;
 use prometheus::IntGauge;
 use tokio::sync::watch;
 
+use crate::config::Durability;
 use crate::edge::Drain;
 use crate::metrics::RouteMetrics;
 use crate::route::{Route, Router};
@@ -22,6 +23,8 @@ pub struct Gateway {
     pub plans: Box<[Plan]>,
     /// Every method that some route or standard names, to tell what a path allows.
     pub methods: Box<[Method]>,
+    /// What must be certain of a request's evidence where no route takes it.
+    pub durability: Durability,
     /// What requests count that no route takes.
     pub unrouted: RouteMetrics,
     /// The requests in flight.
@@ -46,6 +49,8 @@ pub struct Plan {
     pub route: Arc<Route>,
     /// Its name, as records carry it.
     pub name: RouteName,
+    /// What must be certain of a request's evidence.
+    pub durability: Durability,
     /// Where its requests go.
     pub pool: Arc<Pool>,
     /// What it counts.

@@ -30,21 +30,25 @@ const FOR_THE_LOG: u32 = 4;
 const MOST_FOR_THE_LOG: Duration = Duration::from_secs(5);
 
 /// Whether the gateway should be sent requests.
+///
+/// What fails it is that requests are refused, and that the gateway leaves. A queue or a spool that fills up does not:
+/// in an outage of the store those of all gateways fill together, and they must not all be taken out at once.
 pub struct Readiness {
     leaving: AtomicBool,
-    recorder: Recorder,
+    recorder: Option<Recorder>,
 }
 
 impl Readiness {
-    /// Ready for as long as `recorder` takes records.
-    pub fn new(recorder: Recorder) -> Readiness {
+    /// Ready for as long as `recorder` takes records; without one, where no request is refused for want of a record,
+    /// until the gateway leaves.
+    pub fn new(recorder: Option<Recorder>) -> Readiness {
         Readiness { leaving: AtomicBool::new(false), recorder }
     }
 
     /// Every reason why it should not; none when it is ready.
     pub fn reasons(&self) -> Vec<&'static str> {
         let leaving = self.leaving.load(Ordering::Acquire).then_some("lameduck");
-        let refusing = self.recorder.refusing().map(|reason| reason.as_str());
+        let refusing = self.recorder.as_ref().and_then(Recorder::refusing).map(|reason| reason.as_str());
         leaving.into_iter().chain(refusing).collect()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit_writer::record::{Entry, KindRejected, Rejected, Response, Source, Unnumbered, V1};
-use audit_writer::ring::Recorder;
+use audit_writer::ring::{Need, Recorder, Ticket};
 use audit_writer::time::Timestamp;
 use prometheus::IntCounter;
 
@@ -96,8 +96,16 @@ impl Rejections {
 
     /// Records one attempt. Never waits: without a free slot the record is declared lost.
     pub fn record(&self, rejection: &Rejection) {
+        self.record_with(self.recorder.enter(), rejection);
+    }
+
+    /// The same for one that the log accounts for already.
+    pub fn record_with(&self, mut ticket: Ticket, rejection: &Rejection) {
         self.counters[rejection.reason as usize].inc();
-        let ticket = self.recorder.enter();
+        if !ticket.try_reserve(Need::Record) {
+            ticket.lost();
+            return;
+        }
         let ended = Timestamp::now();
         let took = u64::try_from(rejection.took.as_micros()).unwrap_or(u64::MAX);
         ticket.end(Entry::rejected(&Rejected {

@@ -1,0 +1,162 @@
+//! What the records of a request tell: serialised once, from fields that are borrowed from its capture.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use audit_writer::record::{
+    End, Ended, Entry, Headers, KindEnded, KindReceived, QueryKeys, Received, Request, Response, Source,
+    Unnumbered, Upstream, V1,
+};
+use http::HeaderValue;
+
+use super::{Capture, Exchange};
+use crate::client_address::claimed;
+use crate::config::Query;
+use crate::normalise::Scheme;
+use crate::serving::Plan;
+
+/// How a request ended.
+pub(super) struct Outcome<'a> {
+    /// Whether its end was seen.
+    pub(super) kind: KindEnded,
+    /// How.
+    pub(super) end: End,
+    /// A constant word about what went wrong.
+    pub(super) word: Option<&'a str>,
+    /// What the client was answered.
+    pub(super) response: Option<Response>,
+    /// Bytes of the request's body.
+    pub(super) body_bytes: u64,
+    /// How long it took.
+    pub(super) took: Duration,
+}
+
+impl Capture {
+    /// The record that the request was received.
+    pub fn received_record(&self) -> Entry {
+        let exchange = self.exchange();
+        let told = self.told();
+        Entry::received(
+            &Received {
+                seq: Unnumbered,
+                v: V1,
+                kind: KindReceived,
+                ts: self.received,
+                boot: self.gateway.recorder.boot(),
+                request_id: exchange.request_id.as_str(),
+                trace_id: exchange.trace.trace_id(),
+                listener: &self.attempt.connection.listener.name,
+                source: told.source(),
+                request: told.request(0),
+                route: self.plan().map(|plan| &plan.name),
+                config: &self.gateway.config_hash,
+                trunc: None,
+            },
+            self.gateway.max_record,
+        )
+    }
+
+    /// The record of the request's end.
+    pub(super) fn ended_record(&self, outcome: &Outcome<'_>) -> Entry {
+        let exchange = self.exchange();
+        let plan = self.plan();
+        let told = self.told();
+        Entry::ended(
+            &Ended {
+                seq: Unnumbered,
+                v: V1,
+                kind: outcome.kind,
+                ts: self.received,
+                boot: self.gateway.recorder.boot(),
+                request_id: exchange.request_id.as_str(),
+                trace_id: exchange.trace.trace_id(),
+                listener: &self.attempt.connection.listener.name,
+                source: told.source(),
+                request: told.request(outcome.body_bytes),
+                route: plan.map(|plan| &plan.name),
+                upstream: plan.zip(exchange.contact.as_ref()).map(|(plan, contact)| Upstream {
+                    name: &plan.pool.name,
+                    addr: &plan.pool.endpoint(contact.endpoint).text,
+                    attempts: contact.attempts,
+                    reused: contact.reused,
+                    connect_us: micros(contact.connect),
+                    ttfb_us: contact.first_byte.map(|at| micros(at - self.started)),
+                }),
+                response: outcome.response,
+                end: outcome.end,
+                error: outcome.word,
+                duration_us: micros(outcome.took),
+                config: &self.gateway.config_hash,
+                trunc: None,
+            },
+            self.gateway.max_record,
+        )
+    }
+
+    /// Who asked for what, as records tell it.
+    fn told(&self) -> Told<'_> {
+        let exchange = self.exchange();
+        let plan = self.plan();
+        Told {
+            exchange,
+            peer: self.attempt.connection.peer,
+            claims: claimed(&exchange.claims).collect(),
+            headers: plan.map(|plan| kept_headers(plan, &exchange.kept)).unwrap_or_default(),
+            keys: plan.is_none_or(|plan| plan.route.query == Query::Keys),
+        }
+    }
+}
+
+/// The parts that the records of a request's begin and of its end have in common.
+struct Told<'a> {
+    exchange: &'a Exchange,
+    peer: SocketAddr,
+    claims: Vec<Cow<'a, str>>,
+    headers: Vec<(&'a str, Cow<'a, str>)>,
+    /// Whether the route keeps the query's key names.
+    keys: bool,
+}
+
+impl Told<'_> {
+    fn source(&self) -> Source<'_> {
+        let peer = self.peer.ip();
+        Source {
+            ip: self.exchange.client,
+            port: self.peer.port(),
+            peer: (peer != self.exchange.client).then_some(peer),
+            claimed: &self.claims,
+        }
+    }
+
+    fn request(&self, body_bytes: u64) -> Request<'_> {
+        let asked = &self.exchange.asked;
+        Request {
+            method: asked.method.as_str(),
+            scheme: Scheme::Http.as_str(),
+            host: asked.host(),
+            path: asked.path(),
+            raw: asked.raw(),
+            query: QueryKeys(asked.query().filter(|_| self.keys).unwrap_or_default()),
+            http: asked.http(),
+            bytes: body_bytes,
+            headers: Headers(&self.headers),
+        }
+    }
+}
+
+/// The headers that a route keeps, values of the same name joined.
+fn kept_headers<'a>(plan: &'a Plan, kept: &'a [(usize, HeaderValue)]) -> Vec<(&'a str, Cow<'a, str>)> {
+    kept.chunk_by(|(one, _), (other, _)| one == other)
+        .map(|values| {
+            let name = plan.route.headers[values[0].0].as_str();
+            let mut texts = values.iter().map(|(_, value)| String::from_utf8_lossy(value.as_bytes()));
+            let first = texts.next().unwrap_or_default();
+            (name, texts.fold(first, |joined, text| Cow::Owned(format!("{joined}, {text}"))))
+        })
+        .collect()
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
