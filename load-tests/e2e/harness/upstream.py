@@ -3,12 +3,14 @@
 The path says how to answer; its last component may be an id, which comes back in `X-Echo-Id`:
 `/status/503/ID` · `/bytes/100000/ID` · `/chunked/3/ID` · `/held/ID` (answers when released) · `/after/2000/ID` (answers
 after so many milliseconds) · `/cut/ID` (half an answer, then closes) · `/drop/ID` (closes without an answer) ·
-`/upgrade/ID` (switches protocols, then echoes) · anything else is 200.
+`/upgrade/ID` (switches protocols, then echoes) · `/events/ID` (server-sent events: one at once, one when released) ·
+anything else is 200.
 """
 
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .ports import LOOPBACK
@@ -35,6 +37,7 @@ class Upstream:
         self.seen: list[Seen] = []
         self.tags: set[str] = set()
         self.released = threading.Event()
+        self.on_request: Callable[[Seen], None] = lambda seen: None
         self._listener = socket.create_server((LOOPBACK, 0), backlog=512)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -77,7 +80,9 @@ class Upstream:
         method, target, _ = head.start.split(" ", 2)
         # Written down before the body is read: an aborted upload has reached the upstream too.
         parts = target.partition("?")[0].strip("/").split("/")
-        self.seen.append(Seen(method, target, head))
+        seen = Seen(method, target, head)
+        self.on_request(seen)
+        self.seen.append(seen)
         self.tags.add(parts[-1])
         if (head.get("expect") or "").lower() == "100-continue":
             stream.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -100,6 +105,11 @@ class Upstream:
                     + b"5\r\nhello\r\n" * int(count)
                     + b"0\r\n\r\n"
                 )
+            case ["events", *_]:
+                fields = f"{echo}Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+                stream.sendall(f"HTTP/1.1 200 OK\r\n{fields}\r\n9\r\ndata: 1\n\n\r\n".encode())
+                self.released.wait()
+                stream.sendall(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
             case ["cut", *_]:
                 stream.sendall(f"HTTP/1.1 200 OK\r\n{echo}Content-Length: 100\r\n\r\nhalf".encode())
                 return False
