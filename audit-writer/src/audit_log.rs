@@ -26,8 +26,6 @@ use crate::writer::{Control, Parts, WriteError, Writer};
 
 /// Messages to the writer, which takes them all every `sync_interval`.
 const CONTROLS: usize = 64;
-/// Sealed segments on their way to the shipper, which takes them even while the store is away.
-const SEALED: usize = 1024;
 
 /// Why a log cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -323,7 +321,8 @@ pub(crate) fn assemble(
     metrics.register_ring(ring.clone()).map_err(system("register the metrics"))?;
     let spool = Arc::new(spool);
     let (control, control_receiver) = crossbeam_channel::bounded(CONTROLS);
-    let (ship, sealed) = crossbeam_channel::bounded(SEALED);
+    // Never waited on, also where the shipper hangs in the store: the spool's limits bound it.
+    let (ship, sealed) = crossbeam_channel::unbounded();
     let (fatal_sender, fatal) = watch::channel(None);
     let progress = Arc::new(Progress::default());
     let stop_by = Arc::new(OnceLock::new());

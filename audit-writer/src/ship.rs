@@ -30,14 +30,12 @@ use crate::segment::{SegmentSummary, object_name};
 use crate::spool::Spool;
 use crate::store::{Content, Layout, Store, StoreError};
 use crate::time::Timestamp;
-use crate::writer::{Control, Sealed};
+use crate::writer::{Control, KEPT_OPEN, Sealed};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const LAST_BACKOFF: Duration = Duration::from_secs(30);
 /// How often the age of what waits is looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// Sealed segments whose files are kept open while they wait.
-const KEPT_OPEN: usize = 64;
 
 /// Evidence is broken: the gateway must not serve on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,7 +91,6 @@ pub(crate) struct ShipperParts {
 pub(crate) struct Shipper {
     parts: ShipperParts,
     queue: VecDeque<Sealed>,
-    configs_are_stored: bool,
     backoff: Duration,
     writer_lives: bool,
 }
@@ -118,7 +115,6 @@ impl Shipper {
         Shipper {
             parts,
             queue: pending.into_iter().map(sealed).collect(),
-            configs_are_stored: false,
             backoff: FIRST_BACKOFF,
             writer_lives: true,
         }
@@ -234,17 +230,11 @@ impl Shipper {
 
     fn ship(&mut self, sealed: &mut Sealed) -> Result<(), ShipError> {
         let spool = &self.parts.spool;
-        if !self.configs_are_stored {
-            for sha256 in spool.contents().map_err(in_spool)?.configs {
-                let path = spool.config_path(sha256);
-                self.parts.put(
-                    sealed.summary.segment,
-                    &self.parts.layout.config(sha256),
-                    Content::File(&path),
-                )?;
-                spool.forget_config(sha256).map_err(in_spool)?;
-            }
-            self.configs_are_stored = true;
+        for sha256 in spool.contents().map_err(in_spool)?.configs {
+            let name = self.parts.layout.config(sha256);
+            let path = spool.config_path(sha256);
+            self.parts.put(sealed.summary.segment, &name, Content::File(&path))?;
+            spool.forget_config(sha256).map_err(in_spool)?;
         }
         let timer = self.parts.metrics.upload.start_timer();
         self.parts.find_in_spool(sealed)?;

@@ -49,6 +49,9 @@ const GROUP_RECORDS: usize = 16_384;
 /// Bytes of one group at most, but for the last record.
 const GROUP_BYTES: usize = 4 << 20;
 
+/// Sealed segments whose files are kept open while they wait to be shipped.
+pub(crate) const KEPT_OPEN: usize = 64;
+
 /// What other threads tell the writer.
 #[derive(Debug)]
 pub(crate) enum Control {
@@ -243,6 +246,12 @@ impl Writer {
         }
     }
 
+    /// So much time has passed that everything is due.
+    #[cfg(test)]
+    pub(crate) fn let_time_pass(&mut self) {
+        self.watch.let_time_pass();
+    }
+
     fn round(&mut self) -> Result<(), WriteError> {
         self.mend()?;
         if self.batch.stage == Stage::Gathering {
@@ -376,8 +385,9 @@ impl Writer {
         self.prev_sha256 = summary.sha256;
         self.ring.accounting().reached(Reached::Sealed, captured);
         self.metrics.segments_sealed.inc();
+        let file = (self.ship.len() < KEPT_OPEN).then(|| open.into_file());
         // The shipper ends only after this sender is gone, unless the log is split: then nothing is shipped any more.
-        let _ = self.ship.send(Sealed { summary, captured, file: Some(open.into_file()) });
+        let _ = self.ship.send(Sealed { summary, captured, file });
         Ok(())
     }
 

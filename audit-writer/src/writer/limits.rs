@@ -18,6 +18,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    #[cfg(test)]
+    pub(super) fn let_time_pass(&mut self) {
+        self.last = None;
+    }
+
     /// Whether service is refused for the spool's limits.
     pub(super) fn is_full(&self) -> bool {
         self.is_full
@@ -25,8 +30,8 @@ impl Watch {
 }
 
 impl Writer {
-    /// Refuses service where the spool's limits are reached, and no longer where they are not; moves the metrics; makes
-    /// the low watermark durable.
+    /// Sees that the spool is whole; refuses service where its limits are reached, and no longer where they are not; moves
+    /// the metrics; makes the low watermark durable.
     pub(super) fn housekeep(&mut self) -> Result<(), WriteError> {
         if self.watch.last.is_some_and(|last| last.elapsed() < EVERY) {
             return Ok(());
@@ -34,6 +39,8 @@ impl Writer {
         if self.watch.last.is_none() {
             self.metrics.clock_error.set(crate::clock::error_seconds(&crate::clock::read()));
         }
+        // A deleted spool does not show in files that are open, nor in those that are new.
+        self.restore_spool()?;
         // Told here and not by the shipper: one that hangs in the store, or died, could not say that time passes.
         let oldest = self.progress.read().oldest_waiting.map(|began| Timestamp::now().since(began));
         self.metrics.oldest_unshipped.set(oldest.unwrap_or_default().as_secs_f64());

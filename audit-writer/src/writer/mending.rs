@@ -60,12 +60,7 @@ impl Writer {
     /// Makes again what an error left of the spool, so that writing can go on.
     pub(super) fn mend(&mut self) -> Result<(), WriteError> {
         if self.trouble.is_some() {
-            let config = self.instance.config.clone();
-            if self.spool.restore(&config).map_err(failed("make the spool again"))? {
-                tracing::warn!(spool = %self.spool.path().display(), "the spool was deleted under the gateway: made again");
-                self.open.iter_mut().for_each(super::open_segment::OpenSegment::distrust);
-                self.ring.renew_watermark().map_err(failed("make the watermark again"))?;
-            }
+            self.restore_spool()?;
         }
         if let Some(open) = self.open.as_mut().filter(|open| open.is_broken()) {
             open.mend(&self.spool).map_err(failed("make the open segment's files again"))?;
@@ -75,6 +70,16 @@ impl Writer {
             }
         }
         if !self.ring.watermark_is_sound() {
+            self.ring.renew_watermark().map_err(failed("make the watermark again"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes again what another hand took from the spool's directory.
+    pub(super) fn restore_spool(&mut self) -> Result<(), WriteError> {
+        if self.spool.restore(&self.instance.config).map_err(failed("make the spool again"))? {
+            tracing::warn!(spool = %self.spool.path().display(), "the spool was deleted under the gateway: made again");
+            self.open.iter_mut().for_each(super::open_segment::OpenSegment::distrust);
             self.ring.renew_watermark().map_err(failed("make the watermark again"))?;
         }
         Ok(())
