@@ -3,9 +3,8 @@
 //! None of the four is computed from the others, and what the writer has in hand is what it has in hand, not what it
 //! took: a record that slips away shows as a difference, here and in the heartbeats of the log. Hooks and the writer add, from their threads; scrapes and heartbeats take a snapshot.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::record::Counters;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Why a request was refused, or a record lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

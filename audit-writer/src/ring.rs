@@ -10,6 +10,8 @@
 //! thread; only the writer drains.
 
 mod in_flight;
+#[cfg(test)]
+mod in_flight_tests;
 mod losses;
 mod reservation;
 mod ticket;
@@ -41,7 +43,6 @@ pub struct Ring {
     queued_bytes: AtomicU64,
     sender: Sender<Queued>,
     receiver: Receiver<Queued>,
-    waiting: AtomicUsize,
     freed: Notify,
     /// A bit for each [`Reason`] that holds.
     refusing: AtomicU8,
@@ -93,6 +94,8 @@ pub struct Slots {
     pub reserved: u64,
 }
 
+/// Buckets of the requests in flight: about a minute until one comes round.
+const BUCKETS: usize = 4096;
 /// The writer is woken before its time when this many records are queued, or half of a smaller ring.
 const WAKE_AT: usize = 8192;
 
@@ -106,7 +109,6 @@ impl Ring {
             queued_bytes: AtomicU64::new(0),
             sender,
             receiver,
-            waiting: AtomicUsize::new(0),
             freed: Notify::new(),
             refusing: AtomicU8::new(0),
             wake_at: (limit / 2).clamp(1, WAKE_AT) as u64,
@@ -293,8 +295,7 @@ impl Ring {
     }
 
     fn release(&self, count: usize) {
-        self.reservation.give_back(count);
-        if self.waiting.load(Ordering::SeqCst) > 0 {
+        if self.reservation.give_back(count) {
             self.freed.notify_waiters();
         }
     }
@@ -316,8 +317,8 @@ impl Ring {
 
     /// Counts a waiter for as long as what is returned lives.
     fn wait(&self) -> Waiting<'_> {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        Waiting(&self.waiting)
+        self.reservation.begin_wait();
+        Waiting(&self.reservation)
     }
 
     fn refuse_one(&self) -> Refused {
@@ -337,11 +338,11 @@ const fn bit(reason: Reason) -> u8 {
 }
 
 /// Counts a waiter, also where its future is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
+struct Waiting<'a>(&'a Reservation);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.0.end_wait();
     }
 }
 

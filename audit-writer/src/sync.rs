@@ -1,6 +1,4 @@
-//! The atomics of the ring's protocols: those of the standard library, or loom's, which try every order.
+//! The atomics of the ring's protocols, in one place: `tests/loom_ring.rs` compiles the same files with loom's, which
+//! try every order that the memory model allows.
 
-#[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-#[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};

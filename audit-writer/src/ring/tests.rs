@@ -115,7 +115,7 @@ async fn a_waiter_gets_the_slot_that_is_freed_and_is_refused_where_none_is() {
     assert_eq!((refused.reason(), counted), (Reason::RingFull, 1));
     let waiter =
         tokio::spawn(async move { late.reserve(Need::Record, Duration::from_secs(60)).await.is_ok() });
-    while fixture.ring.waiting.load(Ordering::SeqCst) == 0 {
+    while !fixture.ring.reservation.is_awaited() {
         tokio::task::yield_now().await;
     }
     drop(ticket);
