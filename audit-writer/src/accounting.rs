@@ -118,37 +118,39 @@ impl Accounting {
         self.stages[stage as usize].load(Ordering::Acquire)
     }
 
-    /// Records that were lost for `reason`.
-    pub fn lost_for(&self, reason: Reason) -> u64 {
-        self.lost[reason as usize].load(Ordering::Acquire)
-    }
-
     /// Requests that were refused for `reason`.
     pub fn refused_for(&self, reason: Reason) -> u64 {
         self.refused[reason as usize].load(Ordering::Acquire)
     }
 
-    /// The counters at one moment.
+    /// The counters at one moment; see [`Accounting::by_reason`].
+    pub fn snapshot(&self) -> Counters {
+        self.by_reason().0
+    }
+
+    /// The counters at one moment, and the losses among them in the order of [`Reason::ALL`].
     ///
     /// Each event adds to two of them, one after the other: where such an update is under way, it looks again, for
     /// some milliseconds at most. What does not add up then is returned as it is.
-    pub fn snapshot(&self) -> Counters {
-        let mut counters = Counters::default();
-        for attempt in 0..10_000 {
-            counters = Counters {
+    pub fn by_reason(&self) -> (Counters, [u64; Reason::ALL.len()]) {
+        let mut attempt = 0;
+        loop {
+            let lost = Reason::ALL.map(|reason| self.lost[reason as usize].load(Ordering::Acquire));
+            let counters = Counters {
                 captured: self.captured.load(Ordering::Acquire),
                 durable: self.at(Stage::Durable),
                 queued: self.queued(),
-                lost: Reason::ALL.iter().map(|reason| self.lost_for(*reason)).sum(),
+                lost: lost.iter().sum(),
                 refused: Reason::ALL.iter().map(|reason| self.refused_for(*reason)).sum(),
             };
-            if counters.captured == counters.durable + counters.queued + counters.lost {
-                break;
+            attempt += 1;
+            let adds_up = counters.captured == counters.durable + counters.queued + counters.lost;
+            if adds_up || attempt == 10_000 {
+                return (counters, lost);
             }
             if attempt > 100 {
                 std::thread::yield_now();
             }
         }
-        counters
     }
 }

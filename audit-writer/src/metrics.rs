@@ -185,14 +185,14 @@ impl RingFamilies {
 
     fn read(&self, ring: &Ring) -> Vec<MetricFamily> {
         let accounting: &Accounting = ring.accounting();
-        let counters = accounting.snapshot();
+        let (counters, lost) = accounting.by_reason();
         self.records.with_label_values(&["captured"]).inc_by(counters.captured);
         for (name, stage) in STAGES {
             let count = if stage == Stage::Durable { counters.durable } else { accounting.at(stage) };
             self.records.with_label_values(&[name]).inc_by(count);
         }
         for reason in Reason::ALL {
-            self.lost.with_label_values(&[reason.as_str()]).inc_by(accounting.lost_for(reason));
+            self.lost.with_label_values(&[reason.as_str()]).inc_by(lost[reason as usize]);
             self.refused.with_label_values(&[reason.as_str()]).inc_by(accounting.refused_for(reason));
         }
         let slots = ring.slots();
