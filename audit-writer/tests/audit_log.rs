@@ -67,11 +67,21 @@ impl Data {
         AuditLog::open(config, instance, AuditMetrics::new(&Registry::new()).expect("a new registry"))
     }
 
-    /// What a machine has on its disk at this moment: as after `kill -9`.
+    /// What a machine has on its disk at this moment: as after `kill -9`. A copy during which files came or went is
+    /// of no moment, and is made again.
     fn copy(&self) -> Data {
-        let copy = Data::new();
-        copy_all(self.path(), copy.path());
-        copy
+        loop {
+            let (mut before, mut after) = (Vec::new(), Vec::new());
+            find(self.path(), &mut before);
+            let copy = Data::new();
+            copy_all(self.path(), copy.path());
+            find(self.path(), &mut after);
+            before.sort();
+            after.sort();
+            if before == after {
+                return copy;
+            }
+        }
     }
 
     fn verify(&self) -> Report {
