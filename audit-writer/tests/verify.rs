@@ -16,8 +16,8 @@ use audit_writer::time::Timestamp;
 use audit_writer::verify::{FindingKind, NoticeKind, Options, Outcome, Report, State, verify};
 use proptest::prelude::*;
 use store::{
-    Draft, Line, LogBuilder, Store, completed, completed_as, draft, findings, gap, heartbeat, keyring,
-    received, report, report_with, start, stop, stop_with_losses, stored,
+    Draft, Line, LogBuilder, Store, completed, completed_as, draft, findings, gap, gap_between, heartbeat,
+    keyring, received, report, report_with, start, stop, stop_with_losses, stored,
 };
 
 const LOG: &str = "audit.test/gw-1";
@@ -329,7 +329,88 @@ fn counters_that_differ_from_what_is_on_the_log_are_a_finding() {
     let queued = r#","event":"stop","counters":{"captured":1,"durable":0,"queued":1,"lost":0,"refused":0}"#;
     assert_eq!(of(&[&[start(), draft("lifecycle", queued)]]), accounting(0));
     // What another boot lost is not this one's.
-    assert_eq!(of(&[&[start(), gap(None, "crash"), gap(Some(2), "unfinished"), stop(0)]]), []);
+    assert_eq!(of(&[&[start(), gap(None, "crash"), gap(Some(0), "unfinished"), stop(0)]]), []);
+}
+
+/// What is found in a log of two boots: the first received three requests, ended one and died.
+fn after_a_crash(second: &[Draft]) -> Vec<(FindingKind, Option<u64>)> {
+    let store = Store::new();
+    let mut log = LogBuilder::new(&store.path(), LOG);
+    log.segment(&[start(), received("r-1"), received("r-2"), completed_as("r-1", "/1", 200)]);
+    log.segment(&[received("r-3")]);
+    log.boot = "00000002".into();
+    log.segment(second);
+    let report = report(&store, &log);
+    if report.findings.is_empty() {
+        assert_eq!(report.open, 0, "{report:#?}");
+    }
+    findings(&report).into_iter().map(|(kind, segment, _)| (kind, segment)).collect()
+}
+
+#[test]
+fn an_unfinished_gap_counts_exactly_what_boots_before_left_open() {
+    let accounting = [(FindingKind::Accounting, Some(2))];
+    let unfinished = |count| [start(), gap(None, "crash"), gap(Some(count), "unfinished"), stop(0)];
+    assert_eq!(after_a_crash(&unfinished(2)), []);
+    assert_eq!(after_a_crash(&unfinished(1)), accounting);
+    assert_eq!(after_a_crash(&unfinished(3)), accounting);
+    assert_eq!(after_a_crash(&[start(), gap(None, "unfinished"), stop(0)]), accounting);
+    let twice = [start(), gap(Some(2), "unfinished"), gap(Some(0), "unfinished"), stop(0)];
+    assert!(after_a_crash(&twice).contains(&accounting[0]));
+}
+
+#[test]
+fn what_was_declared_unfinished_is_not_declared_again_by_a_later_boot() {
+    let found = |second: u64| {
+        let store = Store::new();
+        let mut log = LogBuilder::new(&store.path(), LOG);
+        log.segment(&[start(), received("r-1")]);
+        log.boot = "00000002".into();
+        log.segment(&[start(), gap(Some(1), "unfinished"), received("r-2"), received("r-3")]);
+        // The same id again, open in this segment and in the one before.
+        log.segment(&[received("r-3"), completed_as("r-3", "/3", 200)]);
+        log.boot = "00000003".into();
+        log.segment(&[start(), gap(Some(second), "unfinished"), stop(0)]);
+        kinds(&store, &log)
+    };
+    assert_eq!(found(1), []);
+    assert_eq!(found(2), [FindingKind::Accounting]);
+}
+
+#[test]
+fn requests_that_no_gap_counts_are_open_also_where_their_end_went_with_a_spool() {
+    let store = Store::new();
+    let mut log = LogBuilder::new(&store.path(), LOG);
+    log.segment(&[start(), received("r-1"), received("r-2")]);
+    log.boot = "00000002".into();
+    log.segment(&[start(), gap(None, "spool_lost"), received("r-3")]);
+    log.boot = "00000003".into();
+    log.segment(&[start(), gap(Some(1), "unfinished"), stop(0)]);
+    let report = report(&store, &log);
+    assert_eq!((findings(&report), report.open), (vec![], 2), "{report:#?}");
+    assert!(report.notices.iter().any(|notice| notice.message.contains("with the spool that was lost")));
+}
+
+#[test]
+fn gaps_of_boots_before_follow_the_start_and_end_with_it() {
+    let found = |drafts: &[Draft]| {
+        let store = Store::new();
+        let mut log = LogBuilder::new(&store.path(), LOG);
+        log.segment(drafts);
+        kinds(&store, &log)
+    };
+    let crash = |from, to| gap_between(None, "crash", from, to);
+    let (early, late) = ("2026-03-01T11:00:00.000000Z", "2026-03-01T12:00:09.000000Z");
+    assert_eq!(found(&[start(), crash(early, early), gap(None, "spool_lost"), stop(0)]), []);
+    assert_eq!(found(&[start(), crash(early, late), stop(0)]), [FindingKind::Clock]);
+    assert_eq!(found(&[start(), crash(late, early), stop(0)]), [FindingKind::Clock]);
+    assert_eq!(found(&[crash(early, early), start(), stop(0)]), [FindingKind::Accounting]);
+    let after_a_record = [start(), completed("/1", 200), crash(early, early), stop(1)];
+    assert_eq!(found(&after_a_record), [FindingKind::Accounting]);
+    let after_a_gap = [start(), gap(Some(1), "ring_full"), crash(early, early), stop_with_losses(0, 1)];
+    assert_eq!(found(&after_a_gap), [FindingKind::Accounting]);
+    let backwards = [start(), gap_between(Some(1), "ring_full", late, early), stop_with_losses(0, 1)];
+    assert_eq!(found(&backwards), [FindingKind::Clock]);
 }
 
 #[test]
@@ -357,24 +438,20 @@ fn losses_and_requests_without_an_end_are_notices() {
     let mut log = LogBuilder::new(&store.path(), LOG);
     log.segment(&[
         start(),
+        gap(None, "crash"),
         received("r-1"),
         received("r-2"),
         received("r-3"),
         completed_as("r-1", "/1", 200),
     ]);
-    log.segment(&[
-        completed_as("r-2", "/2", 200),
-        gap(Some(17), "ring_full"),
-        gap(None, "crash"),
-        stop_with_losses(5, 17),
-    ]);
+    log.segment(&[completed_as("r-2", "/2", 200), gap(Some(17), "ring_full"), stop_with_losses(5, 17)]);
     let report = report_with(&store, &log, |_| ());
     assert_eq!(report.outcome(), Outcome::Ok, "{report}");
     let log_report = &report.logs[0];
     assert_eq!((log_report.open, log_report.declared_lost, log_report.declared_lost_unknown), (1, 17, 1));
     let text = report.to_string();
     assert!(
-        text.contains("NOTICE gap log audit.test/gw-1 segment 1 seq 8: 17 records lost (ring_full), from "),
+        text.contains("NOTICE gap log audit.test/gw-1 segment 1 seq 9: 17 records lost (ring_full), from "),
         "{text}"
     );
     assert!(text.contains("declared lost 17 and 1 of unknown size  open 1  "), "{text}");

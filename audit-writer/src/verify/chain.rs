@@ -10,33 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use super::report::{Ago, FindingKind, LogReport, NoticeKind, Place};
 use super::segment::{Checked, Commitment, Derived};
-use super::tally::{Claim, RequestKey, Tally};
+use super::tally::{RequestKey, Tally};
 use crate::checkpoint::Checkpoint;
 use crate::ids::{SegmentNo, Seq, TreeSize};
 use crate::merkle::{CompactRange, Hash};
 use crate::time::Timestamp;
 
-/// Time between heartbeats where a boot's `start` does not say.
-const DEFAULT_HEARTBEAT_MS: u64 = 5 * 60 * 1000;
+mod counts;
 
-/// What one boot has counted so far.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Boot {
-    boot: String,
-    /// Records that passed its ring; not known where its first segments were not read and no counters came since.
-    ring: Option<u64>,
-    /// Losses that the gaps declare that were read.
-    lost: u64,
-    /// The `lost` that it claimed last.
-    claimed_lost: u64,
-    /// The `refused` that it claimed last.
-    #[serde(default)]
-    claimed_refused: u64,
-    /// Whether those are all gaps since it began.
-    from_its_begin: bool,
-    stopped: bool,
-    heartbeat_interval_ms: u64,
-}
+use counts::Boot;
 
 /// Where a log stands after a segment: all that the next segment is held against.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,8 +35,14 @@ pub(super) struct Standing {
     pub(super) prev_ts: Option<Timestamp>,
     /// The boot that wrote it.
     pub(super) boot: Option<Boot>,
-    /// Requests received and not ended so far, by a shortened request id.
+    /// Requests received and not ended so far, and in no gap, by a shortened request id.
     pub(super) open: HashMap<RequestKey, Seq>,
+    /// Whether those are all: whether every record was read since the log's begin, or since a gap that counted them.
+    #[serde(default)]
+    pub(super) open_is_whole: bool,
+    /// Requests whose end, if they had one, went with a spool that was lost: how many, and the first.
+    #[serde(default)]
+    pub(super) without_trace: Option<(u64, Seq)>,
     pub(super) records: u64,
     pub(super) declared_lost: u64,
     pub(super) declared_lost_unknown: u64,
@@ -72,6 +60,8 @@ impl Standing {
             prev_ts: None,
             boot: None,
             open: HashMap::new(),
+            open_is_whole: true,
+            without_trace: None,
             records: 0,
             declared_lost: 0,
             declared_lost_unknown: 0,
@@ -81,7 +71,7 @@ impl Standing {
 
     /// In the middle of a log whose segments before `next` are not read.
     pub(super) fn at(next: SegmentNo) -> Standing {
-        Standing { next, tree: None, prev_sha256: None, ..Standing::beginning() }
+        Standing { next, tree: None, prev_sha256: None, open_is_whole: false, ..Standing::beginning() }
     }
 }
 
@@ -295,80 +285,13 @@ impl Chain {
     fn interrupt(&mut self, signed: Option<&Checkpoint>, report: &mut LogReport) {
         report.root_ok = false;
         self.standing.boot = None;
+        self.standing.open_is_whole = false;
         self.lose_the_tree(signed);
     }
 
     fn lose_the_tree(&mut self, signed: Option<&Checkpoint>) {
         self.standing.tree = None;
         self.standing.size = signed.map_or(self.standing.size, |signed| signed.size);
-    }
-
-    /// Sums up what the boot has counted, and holds its claims against it.
-    fn count(&mut self, number: SegmentNo, boot: [u8; 8], tally: &Tally, report: &mut LogReport) {
-        let boot = String::from_utf8_lossy(&boot).into_owned();
-        let begins_here = self.standing.boot.is_some() || number == SegmentNo(0);
-        let mut current = self.standing.boot.take().filter(|before| before.boot == boot).unwrap_or(Boot {
-            boot,
-            ring: begins_here.then_some(0),
-            lost: 0,
-            claimed_lost: 0,
-            claimed_refused: 0,
-            from_its_begin: begins_here,
-            stopped: false,
-            heartbeat_interval_ms: DEFAULT_HEARTBEAT_MS,
-        });
-        let place = |claim: Claim| self.place(number).records(claim.seq, 1);
-        if let Some(claim) = tally.durable {
-            // Where the segments before were not read, counting begins with what the first counters say.
-            let counted = *current.ring.get_or_insert(u64::try_from(claim.before).unwrap_or(0));
-            if claim.before != i128::from(counted) {
-                let message = format!(
-                    "durable says that {} records of boot {} passed the ring before segment {number}, counted are {counted}",
-                    claim.before, current.boot
-                );
-                report.finding(FindingKind::Accounting, place(claim), message);
-            }
-        }
-        let declared = i128::from(current.lost);
-        let too_few = tally.least_lost.filter(|claim| claim.before < declared);
-        let undeclared = tally.lost_at_stop.filter(|claim| claim.before > declared && current.from_its_begin);
-        if let Some(claim) = too_few.or(undeclared) {
-            let message = format!(
-                "lost says that boot {} lost {} records before segment {number}, its gaps there declare {declared}",
-                current.boot, claim.before
-            );
-            report.finding(FindingKind::Accounting, place(claim), message);
-        }
-        let rising = [
-            ("lost", tally.lost, &mut current.claimed_lost),
-            ("refused", tally.refused, &mut current.claimed_refused),
-        ];
-        for (name, claims, claimed) in rising {
-            if let Some((seq, value)) = claims.first.filter(|(_, value)| value < claimed) {
-                let message = format!("{name} goes back from {claimed} to {value}");
-                report.finding(FindingKind::Accounting, self.place(number).records(seq, 1), message);
-            }
-            *claimed = claims.last.unwrap_or(*claimed);
-        }
-        current.ring = current.ring.map(|ring| ring.saturating_add(tally.ring));
-        current.lost = current.lost.saturating_add(tally.lost_of_boot);
-        current.stopped = if tally.ring > 0 || tally.stopped { tally.stopped } else { current.stopped };
-        current.heartbeat_interval_ms = tally.heartbeat_interval_ms.unwrap_or(current.heartbeat_interval_ms);
-        for &(seq, config) in &tally.configs {
-            let place = self.place(number).records(seq, 1);
-            self.configs.entry(config).or_insert(place);
-        }
-        self.standing.boot = Some(current);
-        self.standing.declared_lost = self.standing.declared_lost.saturating_add(tally.declared_lost);
-        self.standing.declared_lost_unknown += tally.declared_lost_unknown;
-
-        if !self.standing.open.is_empty() {
-            for key in &tally.ended {
-                self.standing.open.remove(key);
-            }
-        }
-        self.standing.open.extend(&tally.open);
-        self.check_stored(number, tally, report);
     }
 
     /// The files that `stored` records name are those that were read.
@@ -399,11 +322,19 @@ impl Chain {
         report.declared_lost = standing.declared_lost;
         report.declared_lost_unknown = standing.declared_lost_unknown;
         report.newest = standing.newest;
-        report.open = standing.open.len() as u64;
+        report.open = standing.open.len() as u64 + standing.without_trace.map_or(0, |(count, _)| count);
         if let Some(first) = standing.open.values().min() {
-            let message =
-                format!("{} requests were received and have no end on the log", standing.open.len());
+            let message = format!(
+                "{} requests were received, and have neither an end on the log nor a gap that counts them",
+                standing.open.len()
+            );
             report.notice(NoticeKind::Open, Place::log(&self.log).records(*first, 1), message);
+        }
+        if let Some((count, first)) = standing.without_trace {
+            let message = format!(
+                "{count} requests were received, and have no end on the log: it may have gone with the spool that was lost"
+            );
+            report.notice(NoticeKind::Open, Place::log(&self.log).records(first, 1), message);
         }
         if let (Some(boot), Some(newest)) = (&standing.boot, standing.newest) {
             let silent = now.since(newest);

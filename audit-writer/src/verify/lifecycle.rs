@@ -116,10 +116,17 @@ impl<'a> Gap<'a> {
 
     /// What it says, for a notice.
     pub(super) fn describe(&self) -> String {
-        let lost = self
-            .lost
-            .map_or_else(|| "an unknown number of records".to_owned(), |lost| format!("{lost} records"));
-        format!("{lost} lost ({}), from {} to {}", self.reason, self.from, self.to)
+        let Gap { lost, reason, from, to } = self;
+        match lost {
+            Some(1) if reason == "unfinished" => {
+                format!("1 request was received and has no end (unfinished), from {from} to {to}")
+            }
+            Some(n) if reason == "unfinished" => {
+                format!("{n} requests were received and have no end (unfinished), from {from} to {to}")
+            }
+            Some(n) => format!("{n} records lost ({reason}), from {from} to {to}"),
+            None => format!("an unknown number of records lost ({reason}), from {from} to {to}"),
+        }
     }
 }
 

@@ -341,13 +341,14 @@ impl<'a> Records<'a> {
         match line.kind {
             Kind::Lifecycle => match Event::parse(bytes) {
                 Ok(Event::Segment { .. }) => return refuse("a segment begins within the segment".to_owned()),
-                Ok(event) => self.tally.event(line.seq, event, self.place(line.seq), remarks),
+                Ok(event) => self.tally.event(line.seq, line.ts, event, self.place(line.seq), remarks),
                 Err(message) => return refuse(message),
             },
             Kind::Gap => match Gap::parse(bytes) {
                 Ok(gap) => {
-                    remarks.notice(NoticeKind::Gap, self.place(line.seq), gap.describe());
-                    self.tally.gap(&gap);
+                    let place = self.place(line.seq);
+                    remarks.notice(NoticeKind::Gap, place.clone(), gap.describe());
+                    self.tally.gap(line.seq, &gap, place, remarks);
                 }
                 Err(message) => return refuse(message),
             },

@@ -4,14 +4,19 @@
 //! `received`, `completed`, `aborted` and `rejected`. A heartbeat or a stop says in `durable` how many of them are on the
 //! log before it, and in `lost` at least what the gaps of that boot before it declare; a stop, exactly that, and `queued`
 //! zero: nothing comes after it. `lost` and `refused` never go back within a boot. And `captured = durable + queued + lost`.
+//!
+//! What a boot says of those before it (`crash`, `spool_lost`, `unfinished`) it says in gaps right after its `start`; that of
+//! `unfinished` counts the requests of theirs that were received, have no end, and were not counted before.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::lifecycle::{Counters, Event, Gap};
 use super::report::{FindingKind, LogReport, Place};
 use crate::ids::{SegmentNo, Seq};
 use crate::merkle::Hash;
 use crate::record::Kind;
+use crate::time::Timestamp;
 
 /// So many request ids, `stored` records or configurations of one segment are kept in memory: far more than an honest
 /// segment has.
@@ -71,11 +76,20 @@ pub(super) struct Tally {
     pub(super) stored: Vec<(Seq, SegmentNo, Hash)>,
     /// Configurations that `start` records name.
     pub(super) configs: Vec<(Seq, Hash)>,
-    /// Requests received, and not ended in this segment.
+    /// Requests that were received and not ended since, in this segment.
     pub(super) open: HashMap<RequestKey, Seq>,
-    /// Requests ended, and not received in this segment.
+    /// Requests that ended in this segment.
     pub(super) ended: Vec<RequestKey>,
+    /// The `start` that only gaps of boots before have followed so far.
+    start: Option<Timestamp>,
+    /// What a gap says that boots before have left unfinished, and where.
+    pub(super) unfinished: Option<(Seq, Option<u64>)>,
+    /// Whether a gap says that a spool was lost.
+    pub(super) spool_lost: bool,
 }
+
+/// The clock may be put back by so much between two readings that an honest gateway makes of it.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 
 /// A request id, shortened to 64 bits.
 pub(super) type RequestKey = u64;
@@ -85,12 +99,16 @@ impl Tally {
     pub(super) fn passed_the_ring(&mut self, kind: Kind, request_id: Option<&[u8]>, seq: Seq) {
         self.ring += 1;
         self.stopped = false;
+        self.start = None;
         let Some(key) = request_id.map(request_key) else { return };
         match kind {
             Kind::Received if self.open.len() < MAX_KEPT => drop(self.open.insert(key, seq)),
             Kind::Completed | Kind::Aborted => {
-                let was_open = !self.open.is_empty() && self.open.remove(&key).is_some();
-                if !was_open && self.ended.len() < MAX_KEPT {
+                if !self.open.is_empty() {
+                    self.open.remove(&key);
+                }
+                // Also where it was received in this segment: the same id may be open from one before.
+                if self.ended.len() < MAX_KEPT {
                     self.ended.push(key);
                 }
             }
@@ -98,8 +116,17 @@ impl Tally {
         }
     }
 
-    /// Counts a gap.
-    pub(super) fn gap(&mut self, gap: &Gap<'_>) {
+    /// Counts a gap; `place` is the record's.
+    pub(super) fn gap(&mut self, seq: Seq, gap: &Gap<'_>, place: Place, remarks: &mut LogReport) {
+        if gap.from > gap.to {
+            let message = format!("the gap begins at {}, after its end at {}", gap.from, gap.to);
+            remarks.finding(FindingKind::Clock, place.clone(), message);
+        }
+        if gap.is_of_this_boot() {
+            self.start = None;
+        } else {
+            self.gap_of_boots_before(seq, gap, place, remarks);
+        }
         match gap.lost {
             Some(lost) => {
                 self.declared_lost = self.declared_lost.saturating_add(lost);
@@ -111,8 +138,41 @@ impl Tally {
         }
     }
 
-    /// Takes an event of the log itself; `place` is the record's.
-    pub(super) fn event(&mut self, seq: Seq, event: Event<'_>, place: Place, remarks: &mut LogReport) {
+    fn gap_of_boots_before(&mut self, seq: Seq, gap: &Gap<'_>, place: Place, remarks: &mut LogReport) {
+        match self.start {
+            Some(start) if gap.to.since(start) > CLOCK_TOLERANCE => {
+                let message = format!(
+                    "the gap of a boot before ends at {}, after this boot's start at {start}",
+                    gap.to
+                );
+                remarks.finding(FindingKind::Clock, place.clone(), message);
+            }
+            Some(_) => {}
+            None => {
+                let message =
+                    format!("the gap ({}) tells of a boot before, and does not follow a `start`", gap.reason);
+                remarks.finding(FindingKind::Accounting, place.clone(), message);
+            }
+        }
+        if gap.reason == "spool_lost" {
+            self.spool_lost = true;
+        }
+        if gap.reason == "unfinished" && self.unfinished.replace((seq, gap.lost)).is_some() {
+            let message = "what is unfinished is declared a second time";
+            remarks.finding(FindingKind::Accounting, place, message);
+        }
+    }
+
+    /// Takes an event of the log itself; `place` is the record's, `ts` its time.
+    pub(super) fn event(
+        &mut self,
+        seq: Seq,
+        ts: Timestamp,
+        event: Event<'_>,
+        place: Place,
+        remarks: &mut LogReport,
+    ) {
+        self.start = matches!(event, Event::Start { .. }).then_some(ts);
         match event {
             Event::Start { config, heartbeat_interval_ms } => {
                 self.heartbeat_interval_ms = heartbeat_interval_ms.or(self.heartbeat_interval_ms);
@@ -193,7 +253,8 @@ mod tests {
     fn heartbeat(tally: &mut Tally, seq: u64, durable: u64, lost: u64) -> Vec<String> {
         let mut remarks = LogReport::new("a");
         let counters = Counters { captured: durable + lost, durable, queued: 0, lost, refused: None };
-        tally.event(Seq(seq), Event::Heartbeat(counters), Place::default(), &mut remarks);
+        let ts = Timestamp::default();
+        tally.event(Seq(seq), ts, Event::Heartbeat(counters), Place::default(), &mut remarks);
         remarks.findings.into_iter().map(|finding| finding.message).collect()
     }
 
@@ -233,13 +294,14 @@ mod tests {
 
     #[test]
     fn a_request_is_open_until_it_ends_and_ends_are_kept_for_segments_before() {
+        let key = request_key;
         let mut tally = Tally::default();
         tally.passed_the_ring(Kind::Received, Some(b"one"), Seq(1));
         tally.passed_the_ring(Kind::Received, Some(b"two"), Seq(2));
         completed(&mut tally, b"one");
         completed(&mut tally, b"three");
         assert_eq!(tally.open.values().collect::<Vec<_>>(), [&Seq(2)]);
-        assert_eq!(tally.ended, [request_key(b"three")]);
+        assert_eq!(tally.ended, [key(b"one"), key(b"three")]);
         assert_eq!(tally.ring, 4);
     }
 

@@ -78,10 +78,15 @@ pub(crate) fn stored(segment: u64, sha256: Hash) -> Draft {
     draft("lifecycle", format!(r#","event":"stored","segment":{segment},"sha256":"{sha256}""#))
 }
 
+/// A gap of a moment before the first record of any log here.
 pub(crate) fn gap(lost: Option<u64>, reason: &str) -> Draft {
+    let at = "2026-03-01T11:59:59.000000Z";
+    gap_between(lost, reason, at, at)
+}
+
+pub(crate) fn gap_between(lost: Option<u64>, reason: &str, from: &str, to: &str) -> Draft {
     let lost = lost.map_or_else(|| "null".to_owned(), |lost| lost.to_string());
-    let at = "2026-11-24T09:00:00.000000Z";
-    draft("gap", format!(r#","lost":{lost},"reason":"{reason}","from":"{at}","to":"{at}""#))
+    draft("gap", format!(r#","lost":{lost},"reason":"{reason}","from":"{from}","to":"{to}""#))
 }
 
 /// One log that is being written.
