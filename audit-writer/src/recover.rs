@@ -27,6 +27,7 @@ use crate::checkpoint::{Checkpoint, LogName, SigningKey};
 use crate::ids::{SegmentNo, TreeSize};
 use crate::merkle::{CompactRange, Hash, RangeError};
 use crate::open_requests::OpenRequests;
+use crate::record::{Brief, Kind};
 use crate::segment::SegmentSummary;
 use crate::spool::{Committed, Spool, State};
 use crate::store::{Layout, Store};
@@ -47,7 +48,7 @@ pub(crate) struct Recovered {
     pub(crate) pending: Vec<SegmentSummary>,
     /// How the boot before ended.
     pub(crate) before: Before,
-    /// What it received and did not end.
+    /// What boots before have received and not ended, and no gap counts yet.
     pub(crate) unfinished: OpenRequests,
 }
 
@@ -108,8 +109,13 @@ struct Trail {
     pending: Vec<SegmentSummary>,
     /// The tree and the file's hash before the first of `pending`.
     base: (CompactRange, Hash),
-    /// Records that were durable are gone since this time.
+    /// The boot that wrote the newest segment, where that is known.
+    newest_boot: Option<String>,
+    /// Records that may have passed the ring are lost since this time, whatever the watermark says.
     damaged_since: Option<Timestamp>,
+    /// Requests that are open, from `open_from` on.
+    open: OpenRequests,
+    open_from: TreeSize,
 }
 
 impl Trail {
@@ -121,7 +127,10 @@ impl Trail {
             last_segment_ts: Timestamp::default(),
             pending: Vec::new(),
             base: (CompactRange::new(0), Hash::ZERO),
+            newest_boot: None,
             damaged_since: None,
+            open: OpenRequests::default(),
+            open_from: TreeSize(0),
         }
     }
 
@@ -133,6 +142,8 @@ impl Trail {
             next_segment: committed.segment.next(),
             prev_sha256: committed.sha256,
             last_segment_ts: committed.first_ts,
+            newest_boot: committed.boot.clone(),
+            open_from: size,
             ..Trail::new()
         })
     }
@@ -143,12 +154,28 @@ impl Trail {
         self.next_segment = summary.segment.next();
         self.prev_sha256 = summary.sha256;
         self.last_segment_ts = summary.first_ts;
+        self.newest_boot = Some(summary.boot.clone());
         self.pending.push(summary);
     }
 
+    /// Takes a record, in the order of the log, to know which requests are open.
+    fn follow(&mut self, brief: &Brief<'_>, line: &[u8]) {
+        if brief.seq.size_after() <= self.open_from {
+            return;
+        }
+        self.open_from = brief.seq.size_after();
+        if brief.kind == Kind::Gap && counts_what_is_open(line) {
+            self.open = OpenRequests::default();
+        }
+        self.open.apply(brief.kind, brief.request_id.as_deref(), brief.ts);
+    }
+
+    fn declare(&mut self, since: Timestamp) {
+        self.damaged_since = Some(self.damaged_since.map_or(since, |earlier| earlier.min(since)));
+    }
+
     fn end(self, before: Before) -> Recovered {
-        let Trail { tree, next_segment, prev_sha256, last_segment_ts, pending, .. } = self;
-        let unfinished = OpenRequests::default();
+        let Trail { tree, next_segment, prev_sha256, last_segment_ts, pending, open: unfinished, .. } = self;
         Recovered { tree, next_segment, prev_sha256, last_segment_ts, pending, before, unfinished }
     }
 }
@@ -192,6 +219,16 @@ impl Recovery<'_> {
     }
 }
 
+/// Whether a gap counts the requests that are open before it, or says that their ends may have gone with a spool.
+fn counts_what_is_open(line: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Gap<'a> {
+        #[serde(borrow)]
+        reason: std::borrow::Cow<'a, str>,
+    }
+    serde_json::from_slice(line).is_ok_and(|gap: Gap<'_>| matches!(&*gap.reason, "unfinished" | "spool_lost"))
+}
+
 /// The checkpoint after a segment, unsigned.
 pub(crate) fn checkpoint_of(log: &LogName, summary: &SegmentSummary) -> Result<Checkpoint, RangeError> {
     Ok(Checkpoint { origin: log.clone(), size: summary.tree.size(), root: summary.tree.root()? })
@@ -203,6 +240,7 @@ pub(crate) fn committed(summary: &SegmentSummary, checkpoint: String) -> Committ
         segment: summary.segment,
         sha256: summary.sha256,
         first_ts: summary.first_ts,
+        boot: Some(summary.boot.clone()),
         checkpoint,
         range: summary.tree.hashes().to_vec(),
     }

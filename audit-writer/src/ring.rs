@@ -26,6 +26,7 @@ use prometheus::Histogram;
 use tokio::sync::{Notify, oneshot};
 
 use crate::accounting::{Accounting, Reason};
+use crate::ids::Seq;
 use crate::record::Entry;
 use crate::time::Timestamp;
 use crate::watermark::Watermark;
@@ -240,6 +241,11 @@ impl Ring {
                 false
             });
         watermark.write(since, quiet).inspect_err(|_| self.in_flight.rouse())
+    }
+
+    /// The records before `next_seq` are durable: the watermark says so when it moves.
+    pub(crate) fn durable_before(&self, next_seq: Seq) {
+        self.watermark().durable_before(next_seq);
     }
 
     /// Makes the watermark's file anew: at a boot's begin, and after it could not be written.

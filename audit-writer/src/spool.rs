@@ -91,6 +91,9 @@ pub struct Committed {
     pub sha256: Hash,
     /// `ts` of its first record.
     pub first_ts: Timestamp,
+    /// The boot that wrote it; a state of before 0.2 does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
     /// The checkpoint, as it is in the store.
     pub checkpoint: String,
     /// The compact range of all records up to its last: hashes to the checkpoint's root.

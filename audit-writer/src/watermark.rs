@@ -8,9 +8,10 @@
 //! 0       8      "SGMARK01"
 //! 8       8      the watermark, microseconds since the Unix epoch, little-endian
 //! 16      1      1: quiet, nothing was in flight · 0: busy
-//! 17      8      the boot that wrote it, 8 hex digits
+//! 17      8      the boot that wrote it, 8 hex digits; "recovery" where one found more to be lost than the mark said
 //! 25      16     first bytes of the SHA-256 of the machine's boot id
-//! 41      19     zeros
+//! 41      8      the number of the next record: those before it are durable, little-endian
+//! 49      11     zeros
 //! 60      4      crc32c of what stands before, little-endian
 //! ```
 //!
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{self, Disk, DiskFile};
+use crate::ids::Seq;
 use crate::merkle::Hash;
 use crate::time::Timestamp;
 
@@ -32,6 +34,8 @@ const FILE: &str = "watermark";
 const MAGIC: &[u8; 8] = b"SGMARK01";
 const LEN: usize = 64;
 const CRC_AT: usize = 60;
+/// In the place of a boot: the mark stands whatever boot wrote the newest record.
+const RECOVERY: [u8; 8] = *b"recovery";
 
 /// What the file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub struct Mark {
     pub boot: [u8; 8],
     /// The machine's boot.
     machine: [u8; 16],
+    /// The records before it are durable: where fewer are found, they were taken away.
+    pub next_seq: Seq,
 }
 
 impl Mark {
@@ -53,6 +59,12 @@ impl Mark {
         (!believed).then_some(self.since)
     }
 
+    /// Whether the boot named `boot`, which wrote the newest record, has come so far that it could serve: it renews
+    /// the mark before.
+    pub fn is_of(&self, boot: &str) -> bool {
+        self.boot == RECOVERY || self.boot == boot.as_bytes()
+    }
+
     fn to_bytes(self) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         bytes[0..8].copy_from_slice(MAGIC);
@@ -60,6 +72,7 @@ impl Mark {
         bytes[16] = u8::from(self.quiet);
         bytes[17..25].copy_from_slice(&self.boot);
         bytes[25..41].copy_from_slice(&self.machine);
+        bytes[41..49].copy_from_slice(&self.next_seq.0.to_le_bytes());
         let crc = crc32c::crc32c(&bytes[..CRC_AT]);
         bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -77,6 +90,7 @@ impl Mark {
             quiet: bytes[16] == 1,
             boot: bytes[17..25].try_into().ok()?,
             machine: bytes[25..41].try_into().ok()?,
+            next_seq: Seq(u64::from_le_bytes(bytes[41..49].try_into().ok()?)),
         })
     }
 }
@@ -93,6 +107,17 @@ pub fn read(disk: &dyn Disk, spool: &Path) -> io::Result<Option<Mark>> {
     }
 }
 
+/// Makes the mark `mark` say, durably, that records may be missing since `since`; where there is none it is made.
+///
+/// # Errors
+/// The file system fails; the mark is then as it was, or lowered.
+pub(crate) fn lower(disk: &dyn Disk, spool: &Path, mark: Option<Mark>, since: Timestamp) -> io::Result<()> {
+    let none = Mark { since, quiet: false, boot: RECOVERY, machine: [0; 16], next_seq: Seq(0) };
+    let mark = mark.unwrap_or(none);
+    let lowered = Mark { since: mark.since.min(since), quiet: false, boot: RECOVERY, ..mark };
+    disk::replace(disk, &spool.join(FILE), &lowered.to_bytes()).map(drop)
+}
+
 fn machine(boot: &str) -> [u8; 16] {
     let mut first = [0; 16];
     first.copy_from_slice(&Hash::of(boot.as_bytes()).0[..16]);
@@ -106,6 +131,7 @@ pub(crate) struct Watermark {
     path: PathBuf,
     boot: [u8; 8],
     machine: [u8; 16],
+    next_seq: Seq,
     /// None until the first [`renew`](Watermark::renew), and after a write that failed.
     file: Option<Box<dyn DiskFile>>,
     unsynced: bool,
@@ -121,7 +147,20 @@ impl Watermark {
         let machine = machine(&disk.machine_boot()?);
         let mut name = [b'0'; 8];
         boot.bytes().zip(&mut name).for_each(|(digit, place)| *place = digit);
-        Ok(Watermark { disk, path: spool.join(FILE), boot: name, machine, file: None, unsynced: false })
+        Ok(Watermark {
+            disk,
+            path: spool.join(FILE),
+            boot: name,
+            machine,
+            next_seq: Seq(0),
+            file: None,
+            unsynced: false,
+        })
+    }
+
+    /// The records before `next_seq` are durable: the next mark that is written says so.
+    pub(crate) fn durable_before(&mut self, next_seq: Seq) {
+        self.next_seq = next_seq;
     }
 
     /// Makes the file anew, durably.
@@ -163,7 +202,7 @@ impl Watermark {
     }
 
     fn mark(&self, since: Timestamp, quiet: bool) -> Mark {
-        Mark { since, quiet, boot: self.boot, machine: self.machine }
+        Mark { since, quiet, boot: self.boot, machine: self.machine, next_seq: self.next_seq }
     }
 }
 
@@ -179,10 +218,12 @@ mod tests {
         let mut watermark = Watermark::new(Arc::new(RealDisk), dir.path(), "0123abcd").expect("a machine");
         watermark.write(Timestamp::from_micros(1), true).expect_err("there is no file yet");
         watermark.renew(Timestamp::from_micros(1), true).expect("made");
+        watermark.durable_before(Seq(9));
         watermark.write(Timestamp::from_micros(77), false).expect("overwritten");
         watermark.sync().expect("synced");
         let mark = read(&RealDisk, dir.path()).expect("read").expect("there");
         assert_eq!((mark.since, mark.quiet, &mark.boot), (Timestamp::from_micros(77), false, b"0123abcd"));
+        assert_eq!(mark.next_seq, Seq(9));
         let bytes = mark.to_bytes();
         for at in 0..LEN {
             let mut changed = bytes;
@@ -194,9 +235,28 @@ mod tests {
     }
 
     #[test]
+    fn a_lowered_mark_is_never_younger_and_never_quiet() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = Timestamp::from_micros;
+        let lowered = |mark, since| {
+            lower(&RealDisk, dir.path(), mark, at(since)).expect("lowered");
+            read(&RealDisk, dir.path()).expect("read").expect("there")
+        };
+        let made = lowered(None, 7);
+        assert_eq!((made.since, made.quiet), (at(7), false));
+        let quiet = Mark { since: at(9), quiet: true, next_seq: Seq(3), boot: *b"0000000a", ..made };
+        assert!(quiet.is_of("0000000a") && !quiet.is_of("0000000b"));
+        let eight = lowered(Some(quiet), 8);
+        assert_eq!(eight, Mark { since: at(8), quiet: false, boot: RECOVERY, ..quiet });
+        assert!(eight.is_of("0000000b"));
+        assert_eq!(lowered(Some(quiet), 10).since, at(9));
+    }
+
+    #[test]
     fn quiet_is_believed_on_the_same_run_of_the_machine_alone() {
         let since = Timestamp::from_micros(5);
-        let mark = |quiet| Mark { since, quiet, boot: *b"00000000", machine: machine("one") };
+        let mark =
+            |quiet| Mark { since, quiet, boot: *b"00000000", machine: machine("one"), next_seq: Seq(0) };
         assert_eq!(mark(true).lost_since("one"), None);
         assert_eq!(mark(true).lost_since("another"), Some(since));
         assert_eq!(mark(false).lost_since("one"), Some(since));

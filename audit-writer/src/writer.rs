@@ -337,7 +337,9 @@ impl Writer {
         accounting.reached(Reached::Written, records);
         accounting.durable(records, self.backlog.len() as u64);
         self.ring.appended(&self.batch.records);
-        self.metrics.tree_size.set(i64::try_from(self.batch.group.next_seq().0).unwrap_or(i64::MAX));
+        let next_seq = self.batch.group.next_seq();
+        self.ring.durable_before(next_seq);
+        self.metrics.tree_size.set(i64::try_from(next_seq.0).unwrap_or(i64::MAX));
     }
 
     /// Counts what is in the writer's hands: taken from the ring, and not durable.

@@ -1,16 +1,79 @@
 //! How the boot before ended, and since when records of it may be missing.
 
-use super::{Before, Recovery, Trail};
-use crate::spool::{Contents, State};
+use super::damage::Behind;
+use super::{Before, RecoverError, Recovery, Repair, Trail, io};
+use crate::ids::Seq;
+use crate::spool::State;
+use crate::time::Timestamp;
+use crate::watermark::{self, Mark};
 
 impl Recovery<'_> {
-    pub(super) fn before(&self, state: &State, _contents: &Contents, trail: &Trail) -> Before {
-        if state.stopped {
-            Before::Stopped
-        } else if trail.tree.is_empty() {
-            Before::None
-        } else {
-            Before::Unclean(Some(trail.last_segment_ts))
+    /// What the boot before left: from its `stop`, from the watermark, and from what was found damaged.
+    pub(super) fn before(&self, state: &State, trail: &Trail) -> Result<Before, RecoverError> {
+        let mark = self.mark()?;
+        let gone = mark.filter(|mark| mark.next_seq.0 > trail.tree.end());
+        if let Some(mark) = gone {
+            Repair::Gone { from: Seq(trail.tree.end()), end: mark.next_seq }.tell();
         }
+        let damaged =
+            trail.damaged_since.into_iter().chain(gone.map(|mark| mark.since.min(trail.last_segment_ts)));
+        let damaged = damaged.min();
+        if trail.tree.is_empty() && damaged.is_none() {
+            // The log was made, and nothing was served yet.
+            return Ok(Before::None);
+        }
+        // A boot renews the mark once its first records are durable, and serves only then: one that did not live to
+        // do it has lost nothing, and has declared what was lost before it.
+        let newest = trail.newest_boot.as_deref();
+        let served = mark.is_none_or(|mark| newest.is_none_or(|boot| mark.is_of(boot)));
+        if state.stopped && served && damaged.is_none() {
+            return Ok(Before::Stopped);
+        }
+        let lost = match mark {
+            _ if state.stopped || !served => None,
+            Some(mark) => mark.lost_since(&self.machine()?),
+            None => Some(trail.last_segment_ts),
+        };
+        Ok(Before::Unclean(lost.into_iter().chain(damaged).min()))
+    }
+
+    /// Something stands behind the whole groups of a write-ahead log: says what of it the next boot must know of, if
+    /// this one dies before it has declared it. `begin` is that of the segment.
+    pub(super) fn declare_lost(
+        &self,
+        trail: &mut Trail,
+        behind: &Behind,
+        begin: Timestamp,
+    ) -> Result<(), RecoverError> {
+        let mark = self.mark()?;
+        let believed = match &mark {
+            Some(mark) => mark.lost_since(&self.machine()?),
+            None => Some(begin),
+        };
+        let seen = behind.earliest.map_or(begin, |earliest| earliest.min(begin));
+        let since = match believed {
+            // Durable records are lost: they may be as old as any of the segment.
+            _ if behind.whole_groups > 0 => seen,
+            // What the torn group may hold came after the watermark, but for what can be seen to be older.
+            Some(since) => behind.earliest.map_or(since, |earliest| earliest.min(since)),
+            // Nothing was in flight: the log itself was writing.
+            None if behind.lifecycle_only => return Ok(()),
+            // Nothing was in flight, and yet there are records that are not whole: the disk has lost them.
+            None => seen,
+        };
+        trail.declare(since);
+        if believed.is_none_or(|believed| since < believed) {
+            let (disk, path) = (self.spool.disk(), self.spool.path());
+            watermark::lower(disk, path, mark, since).map_err(io("lower the watermark"))?;
+        }
+        Ok(())
+    }
+
+    fn mark(&self) -> Result<Option<Mark>, RecoverError> {
+        watermark::read(self.spool.disk(), self.spool.path()).map_err(io("read the watermark"))
+    }
+
+    fn machine(&self) -> Result<String, RecoverError> {
+        self.spool.disk().machine_boot().map_err(io("ask for the machine's boot"))
     }
 }

@@ -3,6 +3,7 @@
 use super::{Before, RecoverError, Recovered, Recovery, Repair, Trail, io};
 use crate::checkpoint::Checkpoint;
 use crate::ids::SegmentNo;
+use crate::open_requests::OpenAfter;
 use crate::segment::{Expected, SegmentSummary, derive};
 use crate::spool::{Committed, Contents, State};
 use crate::store::StoreError;
@@ -18,6 +19,9 @@ impl Recovery<'_> {
             None => Trail::new(),
             Some(committed) => self.committed_trail(committed)?,
         };
+        if let Some(open) = &state.open {
+            (trail.open, trail.open_from) = (open.requests.clone(), open.size);
+        }
         for &segment in &contents.building {
             self.spool.remove_building(segment).map_err(io("remove an unfinished segment"))?;
             Repair::Building { segment }.tell();
@@ -28,7 +32,7 @@ impl Recovery<'_> {
                 Repair::Shipped { segment }.tell();
                 continue;
             }
-            let summary = self.derive_sealed(segment, &trail, contents)?;
+            let summary = self.derive_sealed(segment, &mut trail, contents)?;
             trail.advance(summary);
         }
         for &segment in &contents.wals {
@@ -39,6 +43,14 @@ impl Recovery<'_> {
                 self.seal_wal(segment, &mut trail)?;
             }
         }
+        if let Some(open) = state.open.as_ref().filter(|open| open.segment >= trail.next_segment) {
+            return Err(RecoverError::SegmentsGone {
+                path: self.spool.path().into(),
+                sealed: open.segment,
+                end: open.size,
+                found: trail.tree.size(),
+            });
+        }
         let mut store_lost = None;
         match self.check_store(state, &mut trail) {
             // The spool takes what comes until the store is back.
@@ -48,10 +60,21 @@ impl Recovery<'_> {
             other => store_lost = other?,
         }
         let before = match store_lost {
-            Some(since) => Before::SpoolLost(since),
-            None => self.before(state, contents, &trail),
+            Some(since) => {
+                trail.open = Default::default();
+                Before::SpoolLost(since)
+            }
+            None => self.before(state, &trail)?,
         };
+        self.keep_open(&trail)?;
         Ok(trail.end(before))
+    }
+
+    /// Keeps what is open at the end of the newest segment: once that is shipped, its records are not here any more.
+    fn keep_open(&self, trail: &Trail) -> Result<(), RecoverError> {
+        let Some(segment) = trail.next_segment.previous() else { return Ok(()) };
+        let open = OpenAfter { segment, size: trail.tree.size(), requests: trail.open.clone() };
+        self.spool.update_state(|state| state.open = Some(open)).map_err(io("write the state"))
     }
 
     /// The trail after the newest segment that the store has, as the state remembers it.
@@ -75,7 +98,7 @@ impl Recovery<'_> {
     fn derive_sealed(
         &self,
         segment: SegmentNo,
-        trail: &Trail,
+        trail: &mut Trail,
         contents: &Contents,
     ) -> Result<SegmentSummary, RecoverError> {
         if segment != trail.next_segment {
@@ -84,19 +107,21 @@ impl Recovery<'_> {
         }
         let path = self.spool.sealed_path(segment);
         let bytes = disk::read(self.spool.disk(), &path).map_err(io("read a sealed segment"))?;
-        let expected =
-            Expected { log: self.log(), segment, before: &trail.tree, prev_sha256: trail.prev_sha256 };
-        derive(&bytes[..], &expected).map_err(|source| RecoverError::SealedDamaged {
-            path,
-            wal: if contents.wals.contains(&segment) {
-                format!(
-                    "; `{}` is still there: with the file moved aside it is sealed again from that",
-                    wal::file_name(segment)
-                )
-            } else {
-                String::new()
-            },
-            source,
+        let (before, prev_sha256) = (trail.tree.clone(), trail.prev_sha256);
+        let expected = Expected { log: self.log(), segment, before: &before, prev_sha256 };
+        derive(&bytes[..], &expected, |brief, line| trail.follow(brief, line)).map_err(|source| {
+            RecoverError::SealedDamaged {
+                path,
+                wal: if contents.wals.contains(&segment) {
+                    format!(
+                        "; `{}` is still there: with the file moved aside it is sealed again from that",
+                        wal::file_name(segment)
+                    )
+                } else {
+                    String::new()
+                },
+                source,
+            }
         })
     }
 }

@@ -42,7 +42,7 @@ impl Recovery<'_> {
         let before = CompactRange::from_hashes(0, index.first_seq.0, index.before)?;
         let expected =
             Expected { log: self.log(), segment: newest, before: &before, prev_sha256: begin.prev_sha256 };
-        let summary = derive(&bytes[..], &expected).map_err(bad)?;
+        let summary = derive(&bytes[..], &expected, |_, _| ()).map_err(bad)?;
         let ours = checkpoint_of(self.log(), &summary)?;
         if ours != checkpoint {
             return Err(split(newest, &ours, &checkpoint));

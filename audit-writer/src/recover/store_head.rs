@@ -117,13 +117,14 @@ impl Recovery<'_> {
             Some(place) => (&trail.pending[place - 1].tree, trail.pending[place - 1].sha256),
         };
         let expected = Expected { log: self.log(), segment, before, prev_sha256 };
-        let theirs = derive(&bytes[..], &expected).map_err(|source| RecoverError::ForeignSegment {
-            store: self.store.location(),
-            segment,
-            root: before.root().unwrap_or(Hash::ZERO),
-            size: before.size(),
-            source,
-        })?;
+        let theirs =
+            derive(&bytes[..], &expected, |_, _| ()).map_err(|source| RecoverError::ForeignSegment {
+                store: self.store.location(),
+                segment,
+                root: before.root().unwrap_or(Hash::ZERO),
+                size: before.size(),
+                source,
+            })?;
         if let Some(place) = place {
             let ours = checkpoint_of(self.log(), &trail.pending[place])?;
             return Err(split(segment, &ours, &checkpoint_of(self.log(), &theirs)?));

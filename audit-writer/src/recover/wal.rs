@@ -1,6 +1,6 @@
 //! A write-ahead log that a boot left: its whole groups are sealed as they are.
 
-use super::damage::{Behind, look_behind};
+use super::damage::look_behind;
 use super::{RecoverError, Recovery, Repair, Trail, io};
 use crate::ids::{SegmentNo, Seq};
 use crate::record::{Brief, SegmentLine};
@@ -21,8 +21,8 @@ impl Recovery<'_> {
             let end = Seq(trail.tree.end() + scan.lines.len() as u64);
             let behind = look_behind(&bytes[scan.good_bytes..], end);
             let since = begin.as_ref().map_or(trail.last_segment_ts, |begin| begin.ts);
+            self.declare_lost(trail, &behind, since)?;
             if behind.whole_groups > 0 {
-                self.declare_damage(segment, trail, &behind, since)?;
                 Repair::Damaged {
                     segment,
                     at: scan.good_bytes,
@@ -34,7 +34,6 @@ impl Recovery<'_> {
                 }
                 .tell();
             } else {
-                self.declare_torn(trail, &behind, since)?;
                 Repair::Torn { segment, at: scan.good_bytes, bytes: bytes.len(), reason: torn }.tell();
             }
         }
@@ -101,6 +100,7 @@ impl Recovery<'_> {
             builder.add(&line, &brief.facts(), &mut out)?;
             file.append(&out)?;
             out.clear();
+            trail.follow(&brief, raw);
         }
         let summary = builder.finish(self.log().as_str(), &begin.boot, &mut out)?;
         file.append(&out)?;
@@ -108,28 +108,5 @@ impl Recovery<'_> {
         self.spool.seal(segment)?;
         self.spool.clear_sealed(segment);
         Ok(summary)
-    }
-
-    /// Records that were durable are lost: known to the next boot too, if this one dies before it has declared it.
-    fn declare_damage(
-        &self,
-        segment: SegmentNo,
-        trail: &mut Trail,
-        behind: &Behind,
-        begin: crate::time::Timestamp,
-    ) -> Result<(), RecoverError> {
-        let _ = segment;
-        let since = behind.earliest.map_or(begin, |earliest| earliest.min(begin));
-        trail.damaged_since = trail.damaged_since.min(Some(since)).or(Some(since));
-        Ok(())
-    }
-
-    fn declare_torn(
-        &self,
-        _trail: &mut Trail,
-        _behind: &Behind,
-        _begin: crate::time::Timestamp,
-    ) -> Result<(), RecoverError> {
-        Ok(())
     }
 }

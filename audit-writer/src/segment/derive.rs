@@ -23,11 +23,16 @@ pub struct Expected<'a> {
     pub prev_sha256: Hash,
 }
 
-/// Reads a whole segment frame by frame, and derives what it is.
+/// Reads a whole segment frame by frame, and derives what it is. Each record is handed to `each` with its line, in
+/// order, before it is known whether the segment is good.
 ///
 /// # Errors
 /// It cannot be read; or its frames, records or index are not those of the segment that is expected.
-pub fn derive<R: ReadAt + ?Sized>(source: &R, expected: &Expected<'_>) -> Result<SegmentSummary, BadSegment> {
+pub fn derive<R: ReadAt + ?Sized>(
+    source: &R,
+    expected: &Expected<'_>,
+    mut each: impl FnMut(&Brief<'_>, &[u8]),
+) -> Result<SegmentSummary, BadSegment> {
     let index_frame = read_index(source)?;
     let mut reader = FrameReader::new()?;
     let mut builder = IndexBuilder::new(crate::ids::Seq(expected.before.end()));
@@ -54,6 +59,7 @@ pub fn derive<R: ReadAt + ?Sized>(source: &R, expected: &Expected<'_>) -> Result
                 }
             }
             builder.add(&brief.facts(), leaf_hash(line), line.len() + 1);
+            each(&brief, line);
         }
         builder.end_frame(offset, frame.len, Hash::of(compressed));
         file.update(compressed);
@@ -88,6 +94,7 @@ pub fn derive<R: ReadAt + ?Sized>(source: &R, expected: &Expected<'_>) -> Result
         sha256: Hash(file.finalize().into()),
         bytes: offset + rest.len() as u64,
         first_ts: begin.ts,
+        boot: begin.boot,
         count,
         tree,
     })

@@ -38,6 +38,8 @@ pub struct SegmentSummary {
     pub bytes: u64,
     /// `ts` of its first record, which gives its date.
     pub first_ts: Timestamp,
+    /// The boot that wrote it: 8 hex digits.
+    pub boot: String,
     /// Its records.
     pub count: u64,
     /// The tree of all records up to its last.
@@ -132,6 +134,7 @@ impl SegmentBuilder {
             sha256: Hash(self.file.finalize().into()),
             bytes: self.written + frame.len() as u64,
             first_ts,
+            boot: boot.to_owned(),
             count,
             tree,
         }))
