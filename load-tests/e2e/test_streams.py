@@ -39,6 +39,10 @@ def kinds(gateway: Gateway, request_id: str) -> list[str]:
     return [record["kind"] for record in gateway.written_records() if record.get("request_id") == request_id]
 
 
+def slots_in_use(gateway: Gateway) -> int:
+    return json.loads(gateway.admin("/status").body)["audit"]["ring_slots_in_use"]
+
+
 class Stream:
     """One that was asked for, up to the head of its answer."""
 
@@ -84,6 +88,7 @@ def test_streams_hold_half_of_the_slots_at_most(start, upstream, of_all, fields)
     assert {stream.head.status for stream in streams} == {200}
     for stream in streams:
         wait_until(lambda stream=stream: kinds(gateway, stream.request_id) == ["received"], "each has begun")
+    wait_until(lambda: slots_in_use(gateway) == SLOTS // 2, "the slots of what is written are free")
     one_more = Stream(gateway, "/events/one-more", fields)
     assert gateway.ask("/status/200/ordinary").status == 200, "the others still have room"
     if of_all == "best_effort":
@@ -121,8 +126,7 @@ def test_strict_streams_that_were_not_announced_count_as_streams(start, upstream
     """They have `received` already: what they join is the number of those that live long."""
     gateway = start("strict", ring={"slots": SLOTS}, admit_timeout="20ms")
     streams = [Stream(gateway, f"/events/{number}") for number in range(SLOTS // 2)]
-    status = json.loads(gateway.admin("/status").body)["audit"]
-    assert status["ring_slots_in_use"] == SLOTS // 2, "each holds the slot of its end, and no other"
+    wait_until(lambda: slots_in_use(gateway) == SLOTS // 2, "each holds the slot of its end, and no other")
     refused = Stream(gateway, "/events/refused")
     assert refused.head.status == 503
     wait_until(lambda: kinds(gateway, refused.request_id) == ["received", "completed"], "both records")
