@@ -8,6 +8,7 @@
 mod cores;
 mod durability;
 mod hook;
+mod latency;
 mod median;
 mod pipeline;
 mod proxy;
@@ -42,6 +43,8 @@ enum What {
     Verify,
     /// Processor time a request, and memory, against a bare proxy on Pingora.
     Proxy,
+    /// Latency at half of saturation, against a bare proxy on Pingora.
+    Latency,
     /// Strict against buffered audit, beside what the disk itself takes to sync.
     Durability,
 }
@@ -77,6 +80,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if wanted(What::Proxy) {
         report::print(&proxy::measure(&folder.path().join("proxy"))?);
+    }
+    if wanted(What::Latency) {
+        report::print(&latency::measure(&folder.path().join("latency"))?);
     }
     if wanted(What::Durability) {
         report::print(&durability::measure(&folder.path().join("durability"))?);
