@@ -5,11 +5,13 @@ use std::sync::Arc;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 
 use crate::accounting::{Accounting, Reason, Stage};
 use crate::ring::Ring;
+use crate::time::Timestamp;
 
 /// What the writer and the shipper set.
 #[derive(Clone, Debug)]
@@ -27,9 +29,12 @@ pub struct AuditMetrics {
     pub(crate) strict_wait: Histogram,
     pub(crate) clock_error: Gauge,
     pub(crate) checkpoint_timestamp: Gauge,
+    gap_timestamp: GaugeVec,
     registry: Registry,
 }
 
+/// Reasons of the gaps that a boot writes for the one before it.
+const OF_THE_BOOT_BEFORE: [&str; 3] = ["crash", "spool_lost", "unfinished"];
 /// Seconds: from a fast disk's cache to a disk in trouble.
 const FSYNC_BUCKETS: [f64; 12] =
     [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0];
@@ -65,6 +70,19 @@ impl AuditMetrics {
         )?;
         for kind in ["unavailable", "conflict"] {
             upload_failures.with_label_values(&[kind]);
+        }
+        let gap_timestamp = register(
+            registry,
+            GaugeVec::new(
+                Opts::new(
+                    "sealgate_audit_gap_timestamp_seconds",
+                    "When this boot last wrote a gap, by reason, since the Unix epoch; 0 before the first.",
+                ),
+                &["reason"],
+            )?,
+        )?;
+        for reason in Reason::ALL.map(Reason::as_str).into_iter().chain(OF_THE_BOOT_BEFORE) {
+            gap_timestamp.with_label_values(&[reason]);
         }
         Ok(AuditMetrics {
             segments_sealed: segments.with_label_values(&["sealed"]),
@@ -107,12 +125,17 @@ impl AuditMetrics {
                 "sealgate_audit_checkpoint_timestamp_seconds",
                 "When the last checkpoint was put into the store, since the Unix epoch; 0 before the first.",
             )?,
+            gap_timestamp,
             registry: registry.clone(),
         })
     }
 
     pub(crate) fn upload_failed(&self, kind: &str) {
         self.upload_failures.with_label_values(&[kind]).inc();
+    }
+
+    pub(crate) fn gap_written(&self, reason: &str, at: Timestamp) {
+        self.gap_timestamp.with_label_values(&[reason]).set(at.as_micros() as f64 / 1e6);
     }
 
     /// Serves what the hooks count, read at each scrape.
@@ -149,6 +172,7 @@ struct RingFamilies {
     records: IntCounterVec,
     lost: IntCounterVec,
     refused: IntCounterVec,
+    refusing: IntGaugeVec,
     slots: IntGaugeVec,
     bytes: IntGauge,
 }
@@ -172,6 +196,10 @@ impl RingFamilies {
                 "Requests that were refused because their record could not be kept.",
                 "reason",
             )?,
+            refusing: IntGaugeVec::new(
+                Opts::new("sealgate_audit_refusing", "1 where service is refused for the reason, else 0."),
+                &["reason"],
+            )?,
             slots: IntGaugeVec::new(
                 Opts::new(
                     "sealgate_audit_ring_slots",
@@ -194,6 +222,7 @@ impl RingFamilies {
         for reason in Reason::ALL {
             self.lost.with_label_values(&[reason.as_str()]).inc_by(lost[reason as usize]);
             self.refused.with_label_values(&[reason.as_str()]).inc_by(accounting.refused_for(reason));
+            self.refusing.with_label_values(&[reason.as_str()]).set(i64::from(ring.refuses(reason)));
         }
         let slots = ring.slots();
         for (state, count) in
@@ -206,6 +235,7 @@ impl RingFamilies {
             self.records.collect(),
             self.lost.collect(),
             self.refused.collect(),
+            self.refusing.collect(),
             self.slots.collect(),
             self.bytes.collect(),
         ]
@@ -217,6 +247,7 @@ impl RingFamilies {
             self.records.desc(),
             self.lost.desc(),
             self.refused.desc(),
+            self.refusing.desc(),
             self.slots.desc(),
             self.bytes.desc(),
         ];

@@ -149,6 +149,11 @@ impl Ring {
         Reason::ALL.into_iter().rev().find(|reason| holding & bit(*reason) != 0)
     }
 
+    /// Whether service is refused for `reason`, among others perhaps.
+    pub fn refuses(&self, reason: Reason) -> bool {
+        self.refusing.load(Ordering::Acquire) & bit(reason) != 0
+    }
+
     /// Refuses service for `reason`, from now on.
     pub(crate) fn refuse(&self, reason: Reason) {
         self.refusing.fetch_or(bit(reason), Ordering::AcqRel);

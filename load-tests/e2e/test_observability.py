@@ -79,7 +79,8 @@ def gateway(module_directory: Path, module_upstream: Upstream) -> Iterator[Gatew
         config["audit"]["segment"] = {"max_age": "1s"}
 
     upstreams = {"main": module_upstream.address, "gone": f"{LOOPBACK}:{free_port()}"}
-    routes = [route("all"), route("broken", "gone", match={"path_prefix": "/broken"})]
+    strict = route("strict", match={"path_prefix": "/strict"}, audit={"durability": "strict"})
+    routes = [route("all"), route("broken", "gone", match={"path_prefix": "/broken"}), strict]
     gateway = Gateway(module_directory / "gateway", upstreams, routes, tune)
     gateway.start()
     yield gateway
@@ -93,7 +94,7 @@ def load(gateway: Gateway) -> Iterator[None]:
 
     def send() -> None:
         while not over.wait(0.02):
-            for target in ("/orders", "/status/404/x", "/broken/x"):
+            for target in ("/orders", "/status/404/x", "/broken/x", "/strict/x"):
                 ask(gateway.port, target, fields={"Connection": "close"})
             client = gateway.connect()
             client.send(b"NOT HTTP\r\n\r\n")

@@ -91,22 +91,26 @@ def test_every_word_in_backticks_is_one_of_the_programs(gateway):
 
 
 def test_every_log_line_is_written_by_the_programs():
-    """A quoted line stands behind its level."""
-    quoted = re.findall(r"\b(?:ERROR|WARN|INFO)\s+`([^`]+)`", prose())
-    assert len(quoted) > 6
-    assert set(quoted) - literals() == set()
+    """A quoted line stands behind its level, or is a sentence."""
+    text = prose().replace(section("The gateway does not start"), "")
+    quoted = set(re.findall(r"\b(?:ERROR|WARN|INFO)\s+`([^`]+)`", text))
+    quoted.update(span for span in re.findall(r"`([^`]+)`", text) if span.count(" ") > 5)
+    assert len(quoted) > 10
+    assert {line.replace("\n", " ") for line in quoted} - literals() == set()
 
 
 def test_every_message_of_a_start_that_fails_is_explained_and_no_other():
+    """The page shows how a message begins."""
     messages = set()
     for path in START_ERRORS:
         text = (ROOT / path).read_text(encoding="utf-8")
         messages.update(shown(message) for message in re.findall(r'#\[error\(\s*"((?:[^"\\]|\\.)*)"', text))
-    assert len(messages) > 15
+    assert len(messages) > 20
     rows = [row.split(" | ")[1] for row in section("The gateway does not start").splitlines() if row.startswith("| 7")]
     explained = {span for row in rows for span in spans(row)}
-    assert messages - explained == set()
-    assert explained - literals() == set()
+    assert [message for message in messages if not message.startswith(tuple(explained))] == []
+    known = messages | literals()
+    assert [span for span in explained if not any(message.startswith(span) for message in known)] == []
 
 
 def anchors(text: str) -> set[str]:

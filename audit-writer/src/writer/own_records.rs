@@ -46,6 +46,7 @@ impl Writer {
         let ts = Timestamp::now();
         let gap = Gap { seq: Unnumbered, v: V1, kind: KindGap, ts, boot: &self.boot, lost, reason, from, to };
         self.batch.own.push(Entry::gap(&gap));
+        self.metrics.gap_written(reason, ts);
     }
 
     /// A segment and its checkpoint are in the store.
