@@ -358,3 +358,6 @@ impl Drop for Capture {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

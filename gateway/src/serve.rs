@@ -202,7 +202,7 @@ fn refuses(config: &Config) -> bool {
 }
 
 /// What serves requests.
-fn gateway(
+pub(crate) fn gateway(
     config: &Config,
     metrics: &Metrics,
     recorder: Recorder,
@@ -262,7 +262,7 @@ fn allowable_methods(config: &Config) -> Box<[Method]> {
 }
 
 /// One listener at work.
-fn edge_listener(
+pub(crate) fn edge_listener(
     config: &config::Listener,
     metrics: &Metrics,
     recorder: Recorder,
@@ -312,7 +312,7 @@ fn server_options() -> HttpServerOptions {
 }
 
 /// The audit log's part of a configuration.
-fn audit_config(config: &config::Audit) -> AuditConfig {
+pub(crate) fn audit_config(config: &config::Audit) -> AuditConfig {
     AuditConfig {
         log: config.log.clone(),
         key: KeyConfig { file: config.key.file.clone(), create: config.key.create },

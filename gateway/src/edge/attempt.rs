@@ -83,7 +83,7 @@ pub struct Attempt {
 
 impl Attempt {
     /// The first attempt of a connection from `peer` that has just been accepted.
-    pub(super) fn new(listener: Arc<Listener>, peer: SocketAddr, permit: Permit) -> Arc<Attempt> {
+    pub(crate) fn new(listener: Arc<Listener>, peer: SocketAddr, permit: Permit) -> Arc<Attempt> {
         Arc::new(Attempt {
             connection: Connection { listener, peer, accepted: Instant::now(), _permit: permit },
             number: AtomicU32::new(0),
@@ -100,7 +100,7 @@ impl Attempt {
     }
 
     /// Runs a connection's task with this attempt as the one that [`Attempt::claim`] finds.
-    pub(super) fn scope<F: Future>(self: &Arc<Self>, task: F) -> impl Future<Output = F::Output> {
+    pub(crate) fn scope<F: Future>(self: &Arc<Self>, task: F) -> impl Future<Output = F::Output> {
         CURRENT.scope(self.clone(), task)
     }
 
