@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use serde::Serialize;
@@ -26,6 +26,9 @@ use crate::writer::{Control, Parts, WriteError, Writer};
 
 /// Messages to the writer, which takes them all every `sync_interval`.
 const CONTROLS: usize = 64;
+
+/// What a thread gets beyond the deadline of a stop, to end what it is doing.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Why a log cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,9 @@ pub enum StopError {
     /// The writer panicked.
     #[error("the writer panicked")]
     Panicked,
+    /// The writer did not end in time: its disk hangs.
+    #[error("the writer hangs: its disk does not answer")]
+    Hangs,
 }
 
 /// What `/status` says of a log.
@@ -227,22 +233,43 @@ impl AuditLog {
         }
     }
 
-    /// Writes what was captured, then `stop`; seals; ships until `deadline` at the latest; joins both threads.
+    /// Writes what was captured, then `stop`; seals; ships until `deadline` at the latest; joins both threads. A shipper
+    /// that hangs in the store is left alone: what it holds is in the spool.
     ///
     /// It is to be called when no request is served any more. What still holds a slot at the deadline has no record.
     ///
     /// # Errors
-    /// The writer had failed.
+    /// The writer cannot write, or its disk hangs.
     pub fn stop(self, deadline: Instant) -> Result<Stopped, StopError> {
         let _ = self.stop_by.set(deadline);
+        let latest = deadline + GRACE;
         // A writer that has ended listens no more; its result says so.
-        let _ = self.control.send(Control::Stop(deadline));
+        let _ = self.control.send_deadline(Control::Stop(deadline), latest);
         self.writer.thread().unpark();
-        let written = self.writer.join();
-        let unshipped_segments = self.shipper.join().unwrap_or(usize::MAX);
-        written.map_err(|_| StopError::Panicked)?.map_err(StopError::Writer)?;
+        let written = join_until(self.writer, latest);
+        let unshipped_segments = match join_until(self.shipper, latest) {
+            Some(shipped) => shipped.unwrap_or(usize::MAX),
+            None => {
+                tracing::error!(
+                    "the store does not answer: what it lacks is in the spool, and shipped by the next start"
+                );
+                self.progress.read().waiting
+            }
+        };
+        written.ok_or(StopError::Hangs)?.map_err(|_| StopError::Panicked)?.map_err(StopError::Writer)?;
         Ok(Stopped { counters: self.ring.accounting().snapshot(), unshipped_segments })
     }
+}
+
+/// Joins a thread, unless it goes on beyond `latest`.
+fn join_until<T>(thread: JoinHandle<T>, latest: Instant) -> Option<std::thread::Result<T>> {
+    while !thread.is_finished() {
+        if Instant::now() >= latest {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Some(thread.join())
 }
 
 /// Reads the state of a log.

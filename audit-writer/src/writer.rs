@@ -254,6 +254,10 @@ impl Writer {
 
     fn round(&mut self) -> Result<(), WriteError> {
         self.mend()?;
+        // A seal that failed is completed first: nothing more goes into its segment.
+        if self.open.as_ref().is_some_and(OpenSegment::is_finished) {
+            self.seal()?;
+        }
         if self.batch.stage == Stage::Gathering {
             self.gather();
         }

@@ -133,6 +133,11 @@ impl OpenSegment {
         self.file
     }
 
+    /// Whether it is complete, and takes no more lines: what is left to do is to give it its sealed name.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.is_some()
+    }
+
     /// Whether something is to be made again before anything is written.
     pub(super) fn is_broken(&self) -> bool {
         self.wal.is_lost() || (self.builder.is_none() && self.finished.is_none())
