@@ -36,6 +36,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const LAST_BACKOFF: Duration = Duration::from_secs(30);
 /// How often the age of what waits is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// The shortest wait.
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// Evidence is broken: the gateway must not serve on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -192,31 +194,31 @@ impl Shipper {
         self.queue.push_back(sealed);
     }
 
-    /// Waits, and takes what the writer has sealed meanwhile.
+    /// Waits, and takes what the writer has sealed meanwhile; not longer than to the end of a stop, but always a moment.
     fn wait(&mut self, wait: Duration) {
         let until = Instant::now() + wait;
         loop {
-            let now = Instant::now();
             let by = self.parts.stop_by.get().map_or(until, |by| until.min(*by));
-            if now >= by {
-                return;
-            }
+            let moment = by.saturating_duration_since(Instant::now()).clamp(MOMENT, TICK);
             if !self.writer_lives {
-                std::thread::sleep((by - now).min(TICK));
-                continue;
-            }
-            match self.parts.sealed.recv_timeout((by - now).min(TICK)) {
-                Ok(sealed) => {
-                    self.enqueue(sealed);
-                    if self.queue.len() == 1 {
+                std::thread::sleep(moment);
+            } else {
+                match self.parts.sealed.recv_timeout(moment) {
+                    Ok(sealed) => {
+                        self.enqueue(sealed);
+                        if self.queue.len() == 1 {
+                            return;
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout) => self.show(),
+                    Err(RecvTimeoutError::Disconnected) => {
+                        self.writer_lives = false;
                         return;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => self.show(),
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.writer_lives = false;
-                    return;
-                }
+            }
+            if Instant::now() >= by {
+                return;
             }
         }
     }
