@@ -60,7 +60,7 @@ impl OpenError {
     pub fn exit_code(&self) -> u8 {
         match self {
             OpenError::Recover(error) => error.exit_code(),
-            OpenError::Key(_) => 78,
+            OpenError::Key(_) | OpenError::Spool(SpoolError::OtherLog { .. }) => 78,
             OpenError::Spool(SpoolError::State { .. }) => 70,
             OpenError::Spool(_) | OpenError::Write(_) | OpenError::System { .. } => 75,
         }

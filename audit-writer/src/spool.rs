@@ -54,8 +54,25 @@ pub enum SpoolError {
         /// What it said.
         source: io::Error,
     },
+    /// The state is another log's.
+    #[error(
+        "the spool's `{path}` is of the log {found}, not of {expected}: each log has a spool of its own",
+        path = .path.display()
+    )]
+    OtherLog {
+        /// The file.
+        path: PathBuf,
+        /// Its log.
+        found: LogName,
+        /// The log that is to be opened.
+        expected: LogName,
+    },
     /// The state is not one.
-    #[error("`{path}` is not a spool's state: {problem}", path = .path.display())]
+    #[error(
+        "`{path}` is not a spool's state ({problem}): restore it from a copy, or move the whole spool aside: the log then \
+         goes on from the store's head, and declares what was not shipped",
+        path = .path.display()
+    )]
     State {
         /// The file.
         path: PathBuf,
@@ -373,7 +390,7 @@ fn parse_state(path: &Path, bytes: &[u8], log: &LogName) -> Result<State, SpoolE
         return Err(problem(format!("its version is {}, this gateway knows 1", state.v)));
     }
     if state.log != *log {
-        return Err(problem(format!("it is of the log {}, not of {log}", state.log)));
+        return Err(SpoolError::OtherLog { path: path.into(), found: state.log, expected: log.clone() });
     }
     Ok(state)
 }
@@ -405,7 +422,7 @@ mod tests {
         drop(spool);
         let (_, found) = open(dir.path(), "a.test/1").expect("free");
         assert!(found.is_some_and(|state| state.stopped));
-        assert!(matches!(open(dir.path(), "a.test/2"), Err(SpoolError::State { .. })));
+        assert!(matches!(open(dir.path(), "a.test/2"), Err(SpoolError::OtherLog { .. })));
         for text in ["", "{}", "{\"v\":1", "\u{0}"] {
             std::fs::write(dir.path().join(STATE), text).expect("written");
             assert!(matches!(open(dir.path(), "a.test/1"), Err(SpoolError::State { .. })), "{text:?}");
