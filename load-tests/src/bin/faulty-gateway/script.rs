@@ -48,6 +48,7 @@ struct Fault {
     effect: Effect,
     /// How often it still takes effect, where that is bounded.
     left: Option<u64>,
+    met: bool,
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +99,11 @@ impl Script {
         };
         let fault = faults.list.iter_mut().find(fits)?;
         fault.left = fault.left.map(|left| left - 1);
+        if !fault.met {
+            fault.met = true;
+            // The test waits for this line: only then it knows that the fault was met.
+            let _ = writeln!(io::stderr(), "faulty-gateway: {operation} {file}: {:?}", fault.effect);
+        }
         Some(fault.effect)
     }
 
@@ -143,6 +149,7 @@ fn parse(line: &str) -> Option<Fault> {
         name: name.to_owned(),
         effect,
         left,
+        met: false,
     })
 }
 
