@@ -110,7 +110,8 @@ install_missing() {
 }
 
 need_e2e() {
-  install_missing "the end-to-end tests' clients and witnesses" wrk=wrk curl=curl zstd=zstd strace=strace chattr=e2fsprogs
+  install_missing "the end-to-end tests' clients and witnesses" wrk=wrk curl=curl zstd=zstd strace=strace chattr=e2fsprogs \
+    mount=mount unshare=util-linux
 }
 
 need_bench() {

@@ -38,6 +38,8 @@ class Askers:
     def __init__(self, port: int, clients: int, pause: float, streams: int, rng: random.Random):
         self.port, self.pause, self.rng = port, pause, rng
         self.answers: list[Answer] = []
+        # When requests were sent whose connection broke instead of an answer, and when that was; streams apart.
+        self.cut: list[tuple[int, int]] = []
         self._going = asyncio.Event()
         self._busy = 0
         self._serial = itertools.count()
@@ -94,8 +96,12 @@ class Askers:
     async def _ask_once(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sent = now()
         writer.write(f"GET /load/{next(self._serial)} HTTP/1.1\r\nHost: api.test\r\n\r\n".encode())
-        head = await reader.readuntil(b"\r\n\r\n")
-        await reader.readexactly(int(LENGTH.search(head)[1]))
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(LENGTH.search(head)[1]))
+        except GONE:
+            self.cut.append((sent, now()))
+            raise
         self._note(head, sent)
 
     async def _hold(self, kind: str) -> None:

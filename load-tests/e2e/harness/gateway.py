@@ -11,12 +11,12 @@ from typing import ClassVar
 from sealformat.audit import LogReport, audit_store
 from sealformat.note import Signer
 from sealformat.segment import read_segment
-from sealformat.spool import spooled_lines
+from sealformat.spool import read_mark, spooled_lines
 
 from .binaries import Outcome, binary, sealaudit
 from .conditions import wait_until
-from .ports import LOOPBACK, free_port
-from .wire import Client, Message, ask
+from .ports import LOOPBACK, steady_port
+from .wire import Client, Closed, Message, ask
 
 LOG = "audit.test/gw-1"
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
@@ -43,7 +43,7 @@ class Gateway:
     ):
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.port, self.admin_port, self.metrics_port = free_port(), free_port(), free_port()
+        self.port, self.admin_port, self.metrics_port = steady_port(), steady_port(), steady_port()
         self.signer = Signer.generate(LOG)
         key = directory / "gateway.key"
         key.write_text(f"{self.signer}\n")
@@ -82,13 +82,14 @@ class Gateway:
         """JSON is YAML."""
         self.config_file.write_text(json.dumps(self.config, indent=2, ensure_ascii=False))
 
+    def command(self) -> list[Path | str]:
+        return [binary("sealgate"), "run", "-c", self.config_file]
+
     def launch(self) -> subprocess.Popen:
         """Starts the process without waiting for it to serve."""
         self.write_config()
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [binary("sealgate"), "run", "-c", self.config_file], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         Gateway.launched.append(self)
         return self.process
 
@@ -101,7 +102,7 @@ class Gateway:
         assert self.process.poll() is None, f"the gateway exited {self.process.returncode}:\n{self.log_text()}"
         try:
             return self.admin("/readyz").status == 200
-        except OSError:
+        except (Closed, OSError):
             return False
 
     def stop(self, code: int = 0, timeout: float = 30) -> None:
@@ -138,6 +139,10 @@ class Gateway:
     def connect(self) -> Client:
         return Client(self.port)
 
+    def reasons(self) -> list[str]:
+        """Why it is not ready; none where it is."""
+        return json.loads(self.admin("/readyz").body)["reasons"]
+
     def admin(self, path: str) -> Message:
         return ask(self.admin_port, path, fields={"Connection": "close"}, host="localhost")
 
@@ -157,6 +162,15 @@ class Gateway:
         by_seq = {record["seq"]: record for record in map(json.loads, lines)}
         return [by_seq[seq] for seq in sorted(by_seq)]
 
+    def has_begun(self) -> bool:
+        """Whether the store holds its log."""
+        return (self.store / self.signer.name / "log").is_file()
+
+    def owes_nothing(self) -> bool:
+        """Whether its spool says that every record is on the log, or declared: a kill now would lose nothing."""
+        mark = read_mark((self.spool / "watermark").read_bytes())
+        return mark is not None and mark.quiet
+
     def record(self, request_id: str) -> dict:
         """The one record of a request, as soon as it is on disk."""
         return self.record_where(lambda record: record.get("request_id") == request_id, f"a record of {request_id}")
@@ -172,6 +186,26 @@ class Gateway:
 
     def verify(self, *arguments: object) -> Outcome:
         return sealaudit("verify", self.store, "--keys", self.keys, *arguments)
+
+
+class FaultyGateway(Gateway):
+    """The same gateway on a disk that fails as `faults` says; load-tests/src/bin/faulty-gateway/script.rs tells how."""
+
+    @property
+    def script(self) -> Path:
+        return self.directory / "faults"
+
+    def command(self) -> list[Path | str]:
+        return [binary("faulty-gateway"), self.config_file, self.script]
+
+    def faults(self, *lines: str) -> None:
+        """From now on these, and no others."""
+        new = self.directory / "faults.new"
+        new.write_text("".join(f"{line}\n" for line in lines))
+        new.rename(self.script)
+
+    def has_met_a_fault(self) -> bool:
+        return "faulty-gateway: " in self.log_text()
 
 
 def total(samples: Samples, name: str, **labels: str) -> float:

@@ -25,7 +25,7 @@ EVENT_PAUSE = 0.02
 class Witness:
     # Request ids, each with the moment in which its head was read.
     seen: list[tuple[str, int]] = field(default_factory=list)
-    _connections: int = 0
+    _connections: set[asyncio.StreamWriter] = field(default_factory=set)
     _server: asyncio.Server | None = None
 
     async def open(self) -> "Witness":
@@ -38,6 +38,9 @@ class Witness:
 
     async def close(self) -> None:
         self._server.close()
+        for writer in self._connections:
+            writer.transport.abort()
+        await self.deserted()
 
     async def deserted(self) -> None:
         """Returns when everything that a dead gateway had sent was read: its connections are closed, from both ends."""
@@ -45,13 +48,13 @@ class Witness:
             await asyncio.sleep(0.001)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections += 1
+        self._connections.add(writer)
         try:
             with suppress(*GONE):
                 while await self._answer(reader, writer):
                     pass
         finally:
-            self._connections -= 1
+            self._connections.discard(writer)
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

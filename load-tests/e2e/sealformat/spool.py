@@ -1,12 +1,15 @@
-"""A gateway's spool: the write-ahead log of the open segment, and sealed segments that wait to be shipped."""
+"""A gateway's spool: the write-ahead log of the open segment, sealed segments that wait to be shipped, the watermark."""
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 from .segment import read_segment
 
 GROUP = struct.Struct("<II")
 COUNTED = struct.Struct("<QI")
+MARK = struct.Struct("<8sQB8s16sQ11xI")
+MARK_MAGIC = b"SGMARK01"
 CASTAGNOLI = 0x82F63B78
 
 
@@ -28,6 +31,27 @@ def crc32c(data: bytes) -> int:
     for byte in data:
         value = value >> 8 ^ TABLE[(value ^ byte) & 0xFF]
     return value ^ 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The watermark. What was received before `since`, in microseconds, is on the log or declared; while it is quiet,
+    everything is."""
+
+    since: int
+    quiet: bool
+    boot: str
+    next_seq: int
+
+
+def read_mark(data: bytes) -> Mark | None:
+    """None where the bytes are not what a gateway wrote."""
+    if len(data) != MARK.size:
+        return None
+    magic, since, quiet, boot, _, next_seq, checksum = MARK.unpack(data)
+    if magic != MARK_MAGIC or quiet > 1 or checksum != crc32c(data[:-4]):
+        return None
+    return Mark(since, bool(quiet), boot.decode(), next_seq)
 
 
 def read_wal(data: bytes) -> list[bytes]:
