@@ -3,6 +3,7 @@
 import itertools
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -53,33 +54,48 @@ class Wrk:
 
     @classmethod
     def run(cls, port: int, directory: Path, seconds: int, paths: list[str], connections: int = 16) -> "Wrk":
+        """For so many seconds, without a single connection that broke."""
+        with RunningWrk(port, directory, seconds, paths, connections) as running:
+            wrk = running.finish(timeout=seconds + 60)
+        assert "Socket errors" not in running.said, f"wrk failed:\n{running.said}"
+        return wrk
+
+
+class RunningWrk:
+    """wrk at work; however the block ends, it does not live on."""
+
+    def __init__(self, port: int, directory: Path, seconds: int, paths: list[str], connections: int):
         directory.mkdir()
-        command = [
-            tool("wrk"),
-            "-t2",
-            f"-c{connections}",
-            f"-d{seconds + SETTLE}s",
-            "-s",
-            SCRIPT,
-            f"http://{LOOPBACK}:{port}",
-        ]
-        done = subprocess.run(
-            [*command, "--", directory, str(seconds), *paths],
-            capture_output=True,
+        self.directory = directory
+        self.said = ""
+        command = [tool("wrk"), "-t2", f"-c{connections}", f"-d{seconds + SETTLE}s", "-s", SCRIPT]
+        self.process = subprocess.Popen(
+            [*command, f"http://{LOOPBACK}:{port}", "--", directory, str(seconds), *paths],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=seconds + 60,
-            check=False,
         )
-        assert done.returncode == 0 and "Socket errors" not in done.stdout, f"wrk failed:\n{done.stdout}\n{done.stderr}"
-        sent = [line for file in directory.glob("*.sent") for line in file.read_text().splitlines()]
-        got = [line.split(" ") for file in directory.glob("*.got") for line in file.read_text().splitlines()]
-        counts = Counter(
-            {
-                int(status): int(count)
-                for status, count in re.findall(r"^answered (\d+) (\d+)$", done.stdout, re.MULTILINE)
-            }
-        )
-        return cls(sent, [(request_id, int(status)) for request_id, status in got], counts)
+
+    def __enter__(self) -> "RunningWrk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def interrupt(self) -> Wrk:
+        """Ends it before its time; what it has got so far."""
+        self.process.send_signal(signal.SIGINT)
+        return self.finish(timeout=30)
+
+    def finish(self, timeout: float) -> Wrk:
+        self.said, _ = self.process.communicate(timeout=timeout)
+        assert self.process.returncode == 0, f"wrk failed:\n{self.said}"
+        sent = [line for file in self.directory.glob("*.sent") for line in file.read_text().splitlines()]
+        got = [line.split(" ") for file in self.directory.glob("*.got") for line in file.read_text().splitlines()]
+        answered = re.findall(r"^answered (\d+) (\d+)$", self.said, re.MULTILINE)
+        counts = Counter({int(status): int(count) for status, count in answered})
+        return Wrk(sent, [(request_id, int(status)) for request_id, status in got], counts)
 
 
 def curl(port: int, directory: Path, requests: list[tuple[str, bytes | None]]) -> list[Exchange]:
