@@ -15,6 +15,7 @@ from .witness import Witness
 # Moments of a kill, and how often each is chosen.
 MOMENTS = {"under load": 12, "in its start": 2, "right after its start": 1, "at rest": 2, "after a few requests": 2}
 START_TIMEOUT = 60
+QUIET_TIMEOUT = 20
 LONGEST_LIFE = 0.4
 
 
@@ -43,8 +44,9 @@ class Setting:
     def tune(self, config: dict) -> None:
         config["shutdown"]["timeout"] = "10s"
         config["audit"] |= {
+            "durability": self.durability,
             "sync_interval": f"{self.sync_interval_ms}ms",
-            "segment": {"max_bytes": f"{self.segment_kib}KiB", "max_age": "1s"},
+            "segment": {"max_bytes": f"{self.segment_kib}KiB", "max_age": "500ms"},
         }
 
 
@@ -57,6 +59,8 @@ class Life:
     ready: int | None = None
     # Taken before the signal is sent: the process lived at least until then.
     killed: int = 0
+    # The spool said so, and nobody asked any more.
+    owed_nothing: bool = False
 
 
 @dataclass
@@ -68,6 +72,7 @@ class Account:
     lives: list[Life] = field(default_factory=list)
     seen: list[tuple[str, int]] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    cut: list[tuple[int, int]] = field(default_factory=list)
 
     def __str__(self) -> str:
         return f"{self.setting}, {len(self.lives)} lives, {len(self.seen)} requests seen"
@@ -84,13 +89,16 @@ class Killer:
         witness = await Witness().open()
         gateway = Gateway(self.directory, {"main": witness.address}, [route("all")], self.setting.tune)
         askers = Askers(gateway.port, self.setting.clients, self.setting.pause_ms / 1000, self.setting.streams, self.rng)
-        account = Account(self.setting, gateway, seen=witness.seen, answers=askers.answers)
+        account = Account(
+            self.setting, gateway, seen=witness.seen, answers=askers.answers, cut=askers.cut
+        )
         try:
             for _ in range(self.kills):
                 (chosen,) = self.rng.choices(list(MOMENTS), MOMENTS.values())
                 account.lives.append(await self._live(gateway, askers, chosen))
                 await witness.deserted()
-                gateway.config["audit"]["create_log"] = False
+                if gateway.has_begun():
+                    gateway.config["audit"]["create_log"] = False
                 self.each()
             gateway.launch()
             await self._ready(gateway)
@@ -116,13 +124,14 @@ class Killer:
             life.ready = now()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._verify(gateway))
-                tasks.create_task(self._until(moment, askers))
+                tasks.create_task(self._until(moment, gateway, askers))
+            life.owed_nothing = moment != "under load" and gateway.owes_nothing()
         life.killed = now()
         gateway.process.send_signal(signal.SIGKILL)
         gateway.kill()
         return life
 
-    async def _until(self, moment: str, askers: Askers) -> None:
+    async def _until(self, moment: str, gateway: Gateway, askers: Askers) -> None:
         """Returns when the moment has come."""
         match moment:
             case "under load":
@@ -130,6 +139,9 @@ class Killer:
             case "at rest":
                 await asyncio.sleep(self.rng.uniform(0, LONGEST_LIFE))
                 await askers.rest()
+                await self._quiet(gateway)
+            case "right after its start":
+                await self._quiet(gateway)
             case "after a few requests":
                 await askers.few(self.rng.randrange(1, 6), 0.02)
                 await asyncio.sleep(self.rng.uniform(0, 0.05))
@@ -139,6 +151,12 @@ class Killer:
         while not await asyncio.to_thread(gateway.is_ready):
             assert now() < deadline, f"not ready within {START_TIMEOUT} s:\n{gateway.log_text()}"
             await asyncio.sleep(0.005)
+
+    async def _quiet(self, gateway: Gateway) -> None:
+        deadline = now() + QUIET_TIMEOUT * 1_000_000
+        while not gateway.owes_nothing():
+            assert now() < deadline, f"something is owed after {QUIET_TIMEOUT} s of rest:\n{gateway.log_text()}"
+            await asyncio.sleep(0.002)
 
     async def _verify(self, gateway: Gateway) -> None:
         """The data directory, while the gateway is at work in it."""

@@ -4,13 +4,21 @@ from dataclasses import dataclass
 
 from .killing import Account, Life
 from .moments import moment
+from .stalls import Stalls
 
+UNDECLARED = "what is not on the log was received inside a gap"
+STRICT = "strict: what reached an upstream has a `received` record"
+WIDE = "a gap begins at most the sync interval and 100 ms before the kill"
+NEEDLESS = "a boot that lost nothing writes no gap"
+UNFINISHED = "`received` without an end are counted, to the unit"
 UNCLEAN = "every start after a kill says so, and where the boot before ended"
 
-PROMISES = [UNCLEAN]
+PROMISES = [UNDECLARED, STRICT, WIDE, NEEDLESS, UNFINISHED, UNCLEAN]
 
 # Beyond the interval between two groups: writing them, and waiting for a processor.
 WRITING_US = 100_000
+# Of a group that seals the segment before it.
+SYNCS = 6
 
 
 @dataclass(frozen=True)
@@ -31,10 +39,15 @@ class Gap:
         return self.begin <= when <= self.end
 
 
-def reckon(account: Account, records: list[dict]) -> dict[str, list[str]]:
+def reckon(account: Account, records: list[dict], stalls: Stalls) -> dict[str, list[str]]:
     """By promise, what breaks it in the log of a round, each in words."""
     gaps = [Gap.read(record) for record in records if record["kind"] == "gap" and record["reason"] != "unfinished"]
     return {
+        UNDECLARED: undeclared(account, records, gaps),
+        STRICT: unstarted(account, records),
+        WIDE: too_wide(account, gaps, stalls),
+        NEEDLESS: needless(account, gaps),
+        UNFINISHED: unfinished(records),
         UNCLEAN: unclean(records),
     }
 
@@ -69,8 +82,13 @@ def unstarted(account: Account, records: list[dict]) -> list[str]:
     ]
 
 
-def too_wide(account: Account, gaps: list[Gap]) -> list[str]:
-    """A gap begins at most the sync interval and a little before the kill of the last life that served."""
+def too_wide(account: Account, gaps: list[Gap], stalls: Stalls) -> list[str]:
+    """A gap begins at most the sync interval and a little before the kill of the last life that served, or with the
+    oldest request that was under way then: before its end it has no record.
+
+    Where the machine stalled just then, for whoever wrote and synced, so many such turns come on top as a group can wait
+    for: a seal syncs the segment, the spool's directory and its state.
+    """
     room = account.setting.sync_interval_ms * 1000 + WRITING_US
     wrong = []
     for gap in gaps:
@@ -79,10 +97,34 @@ def too_wide(account: Account, gaps: list[Gap]) -> list[str]:
         served = [life for life in account.lives if life.killed <= gap.end and has_served(account, life)]
         if not served:
             wrong.append(f"{gap}: nothing had been served before")
-        elif served[-1].killed - gap.begin > room:
-            wide = (served[-1].killed - gap.begin) / 1000
-            wrong.append(f"{gap}: begins {wide:.1f} ms before the kill of {served[-1]}, more than {room / 1000:g} ms")
+            continue
+        killed = served[-1].killed
+        stalled = SYNCS * stalls.longest(gap.begin, killed) if gap.begin < killed - room else 0
+        since = killed - room - stalled
+        if gap.begin < (oldest := oldest_under_way(account, since, killed)):
+            wide = f"{(killed - gap.begin) / 1000:.1f} ms before the kill of {served[-1]}"
+            wrong.append(
+                f"{gap}: begins {wide}, {(oldest - gap.begin) / 1000:.1f} ms earlier than it may;"
+                f" {room / 1000:g} ms are allowed, and {stalled / 1000:.1f} ms for the machine"
+            )
     return wrong
+
+
+def oldest_under_way(account: Account, since: int, until: int) -> int:
+    """When the oldest request was sent that was under way at any time between the two moments; else the first of them."""
+    ends = [(answer.sent, answer.answered) for answer in account.answers]
+    sent = (sent for sent, ended in ends + account.cut if ended >= since and sent <= until)
+    return min(since, *sent, since)
+
+
+def needless(account: Account, gaps: list[Gap]) -> list[str]:
+    """A life that was killed while its spool said that nothing is owed has lost nothing: no gap spans its end."""
+    return [
+        f"{gap}: {life} was killed when nothing was owed"
+        for life in account.lives
+        for gap in gaps
+        if life.owed_nothing and gap.reason == "crash" and life.killed in gap
+    ]
 
 
 def has_served(account: Account, life: Life) -> bool:

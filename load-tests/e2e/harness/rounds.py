@@ -10,10 +10,11 @@ from pathlib import Path
 from .files import remove
 from .killing import Killer, Setting
 from .reckoning import reckon
+from .stalls import Stalls
 
 # Rounds at once: a gateway is dead or starting for much of its life, and leaves the processors to the other.
 LANES = 2
-DURABILITIES = ["buffered"]
+DURABILITIES = ["buffered", "strict", "buffered", "best_effort"]
 
 
 @dataclass
@@ -43,7 +44,7 @@ def play(directory: Path, kills: Iterator[int], seed: int, each: Callable[[Tally
 
             account = await Killer(home, Setting.choose(durability, rng), count, rng, killed).run()
             records = (await asyncio.to_thread(account.gateway.audited)).records
-            found = await asyncio.to_thread(reckon, account, records)
+            found = await asyncio.to_thread(reckon, account, records, stalls)
             tally.seen += len(account.seen)
             tally.rounds.append(f"round {number}: {account}, {len(records)} records")
             for promise, breaches in found.items():
@@ -56,5 +57,6 @@ def play(directory: Path, kills: Iterator[int], seed: int, each: Callable[[Tally
             for _ in range(LANES):
                 tasks.create_task(lane())
 
-    asyncio.run(lanes())
+    with Stalls(directory) as stalls:
+        asyncio.run(lanes())
     return tally
