@@ -8,7 +8,9 @@
 //! 0       8      "SGMARK01"
 //! 8       8      the watermark, microseconds since the Unix epoch, little-endian
 //! 16      1      1: quiet, nothing was in flight · 0: busy
-//! 17      8      the boot that wrote it, 8 hex digits; "recovery" where one found more to be lost than the mark said
+//! 17      8      the boot that wrote it, 8 hex digits; or what recovery has to say to the next boot, if this one dies:
+//!                "--------" no boot has served yet · "recovery" more is lost than the mark said · "no-spool" the spool
+//!                was lost
 //! 25      16     first bytes of the SHA-256 of the machine's boot id
 //! 41      8      the number of the next record: those before it are durable, little-endian
 //! 49      11     zeros
@@ -34,8 +36,12 @@ const FILE: &str = "watermark";
 const MAGIC: &[u8; 8] = b"SGMARK01";
 const LEN: usize = 64;
 const CRC_AT: usize = 60;
+/// In the place of a boot: none has served yet.
+const NOBODY: [u8; 8] = *b"--------";
 /// In the place of a boot: the mark stands whatever boot wrote the newest record.
 const RECOVERY: [u8; 8] = *b"recovery";
+/// The same, where the spool was lost.
+const NO_SPOOL: [u8; 8] = *b"no-spool";
 
 /// What the file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +68,20 @@ impl Mark {
     /// Whether the boot named `boot`, which wrote the newest record, has come so far that it could serve: it renews
     /// the mark before.
     pub fn is_of(&self, boot: &str) -> bool {
-        self.boot == RECOVERY || self.boot == boot.as_bytes()
+        self.boot == RECOVERY || self.boot == NO_SPOOL || self.boot == boot.as_bytes()
+    }
+
+    /// Since when records are lost with a spool that was.
+    pub fn spool_lost_since(&self) -> Option<Timestamp> {
+        (self.boot == NO_SPOOL).then_some(self.since)
+    }
+
+    fn of_recovery(boot: [u8; 8], since: Timestamp) -> Mark {
+        Mark { since, quiet: false, boot, machine: [0; 16], next_seq: Seq(0) }
+    }
+
+    fn put(self, disk: &dyn Disk, spool: &Path) -> io::Result<()> {
+        disk::replace(disk, &spool.join(FILE), &self.to_bytes()).map(drop)
     }
 
     fn to_bytes(self) -> [u8; LEN] {
@@ -112,10 +131,25 @@ pub fn read(disk: &dyn Disk, spool: &Path) -> io::Result<Option<Mark>> {
 /// # Errors
 /// The file system fails; the mark is then as it was, or lowered.
 pub(crate) fn lower(disk: &dyn Disk, spool: &Path, mark: Option<Mark>, since: Timestamp) -> io::Result<()> {
-    let none = Mark { since, quiet: false, boot: RECOVERY, machine: [0; 16], next_seq: Seq(0) };
-    let mark = mark.unwrap_or(none);
-    let lowered = Mark { since: mark.since.min(since), quiet: false, boot: RECOVERY, ..mark };
-    disk::replace(disk, &spool.join(FILE), &lowered.to_bytes()).map(drop)
+    let mark = mark.unwrap_or(Mark::of_recovery(RECOVERY, since));
+    let boot = if mark.boot == NO_SPOOL { NO_SPOOL } else { RECOVERY };
+    Mark { since: mark.since.min(since), quiet: false, boot, ..mark }.put(disk, spool)
+}
+
+/// Says, durably, that no boot has served yet: the log begins.
+///
+/// # Errors
+/// The file system fails.
+pub(crate) fn begin(disk: &dyn Disk, spool: &Path) -> io::Result<()> {
+    Mark::of_recovery(NOBODY, Timestamp::now()).put(disk, spool)
+}
+
+/// Says, durably, that the spool was lost, and with it records since `since`.
+///
+/// # Errors
+/// The file system fails.
+pub(crate) fn spool_lost(disk: &dyn Disk, spool: &Path, since: Timestamp) -> io::Result<()> {
+    Mark::of_recovery(NO_SPOOL, since).put(disk, spool)
 }
 
 fn machine(boot: &str) -> [u8; 16] {

@@ -113,6 +113,27 @@ def test_every_message_of_a_start_that_fails_is_explained_and_no_other():
     assert [span for span in explained if not any(message.startswith(span) for message in known)] == []
 
 
+def test_every_start_that_fails_has_the_exit_code_that_is_told():
+    text = (ROOT / START_ERRORS[0]).read_text(encoding="utf-8")
+    errors = re.findall(r'#\[error\(\s*"((?:[^"\\]|\\.)*)".*?\)\]\s*(\w+)', text, re.DOTALL)
+    arms = text.partition("match self {")[2].partition("\n        }")[0]
+    default = re.search(r"_ => (\d+)", arms).group(1)
+    codes = {
+        name: code
+        for arm, code in re.findall(r"((?:RecoverError::[^=]*))=> (\d+)", arms)
+        for name in re.findall(r"RecoverError::(\w+)", arm)
+    }
+    assert {"75", "78"} <= set(codes.values())
+    told = {}
+    for row in section("The gateway does not start").splitlines():
+        if row.startswith("| 7"):
+            code, message, _ = row.strip("| ").split(" | ")
+            told.update(dict.fromkeys(spans(message), code))
+    for message, name in errors:
+        beginning = max((span for span in told if shown(message).startswith(span)), key=len)
+        assert (name, told[beginning]) == (name, codes.get(name, default)), beginning
+
+
 def anchors(text: str) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -39,7 +39,7 @@ def test_an_upgraded_connection_is_recorded_when_it_begins_and_when_it_ends(gate
     assert "open 0" in gateway.verify().expect(0).out
 
 
-def test_an_upgraded_connection_that_a_crash_cut_is_open_on_the_log(gateway):
+def test_an_upgraded_connection_that_a_crash_cut_is_declared_as_unfinished(gateway):
     gateway.start()
     with gateway.connect() as client:
         request_id = switch(client, "/upgrade/2")
@@ -47,11 +47,14 @@ def test_an_upgraded_connection_that_a_crash_cut_is_open_on_the_log(gateway):
         gateway.kill()
     gateway.start()
     gateway.stop()
-    assert [record["kind"] for record in gateway.audited().records if record.get("request_id") == request_id] == [
-        "received"
-    ]
-    assert "open 1" in gateway.verify().expect(0).out
-    gateway.verify("--fail-on", "open").expect(1)
+    records = gateway.audited().records
+    (received,) = [record for record in records if record.get("request_id") == request_id]
+    assert received["kind"] == "received"
+    gaps = [(gap["reason"], gap["lost"], gap["from"]) for gap in records if gap["kind"] == "gap"]
+    assert gaps == [("unfinished", 1, received["ts"])], gaps
+    outcome = gateway.verify().expect(0)
+    assert "1 request was received and has no end (unfinished)" in outcome.out and "open 0" in outcome.out, outcome
+    gateway.verify("--fail-on", "gap").expect(1)
 
 
 @pytest.mark.parametrize("target", ["/status/200/3", "/status/404/3"])

@@ -3,6 +3,7 @@
 use super::damage::Behind;
 use super::{Before, RecoverError, Recovery, Repair, Trail, io};
 use crate::ids::Seq;
+use crate::record::SegmentLine;
 use crate::spool::State;
 use crate::time::Timestamp;
 use crate::watermark::{self, Mark};
@@ -11,8 +12,12 @@ impl Recovery<'_> {
     /// What the boot before left: from its `stop`, from the watermark, and from what was found damaged.
     pub(super) fn before(&self, state: &State, trail: &Trail) -> Result<Before, RecoverError> {
         let mark = self.mark()?;
+        if let Some(since) = mark.and_then(|mark| mark.spool_lost_since()) {
+            // A boot that died has found it, and not yet declared it.
+            return Ok(Before::SpoolLost(since));
+        }
         let gone = mark.filter(|mark| mark.next_seq.0 > trail.tree.end());
-        if let Some(mark) = gone {
+        if let Some(mark) = gone.filter(|_| trail.damaged_since.is_none()) {
             Repair::Gone { from: Seq(trail.tree.end()), end: mark.next_seq }.tell();
         }
         let damaged =
@@ -38,14 +43,20 @@ impl Recovery<'_> {
     }
 
     /// Something stands behind the whole groups of a write-ahead log: says what of it the next boot must know of, if
-    /// this one dies before it has declared it. `begin` is that of the segment.
+    /// this one dies before it has declared it. `begin` is the segment's first record, where there is a whole group.
     pub(super) fn declare_lost(
         &self,
         trail: &mut Trail,
         behind: &Behind,
-        begin: Timestamp,
+        begin: Option<&SegmentLine>,
     ) -> Result<(), RecoverError> {
         let mark = self.mark()?;
+        let could_serve = begin.is_some_and(|begin| mark.is_none_or(|mark| mark.is_of(&begin.boot)));
+        if behind.whole_groups == 0 && !could_serve {
+            // Its boot died while it wrote its first records.
+            return Ok(());
+        }
+        let begin = begin.map_or(trail.last_segment_ts, |begin| begin.ts);
         let believed = match &mark {
             Some(mark) => mark.lost_since(&self.machine()?),
             None => Some(begin),
@@ -67,6 +78,12 @@ impl Recovery<'_> {
             watermark::lower(disk, path, mark, since).map_err(io("lower the watermark"))?;
         }
         Ok(())
+    }
+
+    /// The spool was lost, and records with it since `since`: known to the next boot too, if this one dies before it
+    /// has declared it.
+    pub(super) fn declare_spool_lost(&self, since: Timestamp) -> Result<(), RecoverError> {
+        watermark::spool_lost(self.spool.disk(), self.spool.path(), since).map_err(io("write the watermark"))
     }
 
     fn mark(&self) -> Result<Option<Mark>, RecoverError> {

@@ -3,7 +3,7 @@
 use super::{Before, RecoverError, Recovered, Recovery, Repair, Trail, io};
 use crate::checkpoint::Checkpoint;
 use crate::ids::SegmentNo;
-use crate::open_requests::OpenAfter;
+use crate::open_requests::{OpenAfter, OpenRequests};
 use crate::segment::{Expected, SegmentSummary, derive};
 use crate::spool::{Committed, Contents, State};
 use crate::store::StoreError;
@@ -60,12 +60,13 @@ impl Recovery<'_> {
             other => store_lost = other?,
         }
         let before = match store_lost {
-            Some(since) => {
-                trail.open = Default::default();
-                Before::SpoolLost(since)
-            }
+            Some(since) => Before::SpoolLost(since),
             None => self.before(state, &trail)?,
         };
+        if matches!(before, Before::SpoolLost(_)) {
+            // The ends of what is open may have gone with it: the gap says so of all of them.
+            trail.open = OpenRequests::default();
+        }
         self.keep_open(&trail)?;
         Ok(trail.end(before))
     }

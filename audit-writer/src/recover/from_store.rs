@@ -6,8 +6,10 @@ use crate::ids::SegmentNo;
 use crate::merkle::CompactRange;
 use crate::record::SegmentLine;
 use crate::segment::{BadSegment, Expected, FrameReader, derive, read_index};
+use crate::spool::Committed;
 use crate::store::{self, Layout, StoreError};
 use crate::time::Timestamp;
+use crate::watermark;
 
 impl Recovery<'_> {
     /// An empty spool: the log begins here, or its spool is lost.
@@ -29,10 +31,7 @@ impl Recovery<'_> {
         }
         let Some(newest) = store::newest_checkpoint(self.store, &layout)? else {
             // Nothing says when the log began: what is lost may be as old as anything.
-            let mut trail = Trail::new();
-            let began = self.check_uncommitted(&mut trail, &layout, SegmentNo(0), Timestamp::default())?;
-            self.spool.update_state(|_| {}).map_err(io("write the state"))?;
-            return Ok(trail.end(Before::SpoolLost(began.unwrap_or_default())));
+            return self.go_on_without_spool(&layout, Trail::new(), None);
         };
         let checkpoint = self.checkpoint(&layout, newest)?;
         let (bytes, place) = self.stored_segment(&layout, newest)?;
@@ -53,11 +52,25 @@ impl Recovery<'_> {
             source,
         })?;
         let committed = committed(&summary, note);
-        let mut trail = Trail::of(&committed, checkpoint.size)?;
+        let trail = Trail::of(&committed, checkpoint.size)?;
+        self.go_on_without_spool(&layout, trail, Some(committed))
+    }
+
+    /// The spool is made again, as far as the store tells. In this order: whatever this boot does not live to do, the
+    /// next one does, and knows that the spool was lost.
+    fn go_on_without_spool(
+        &self,
+        layout: &Layout,
+        mut trail: Trail,
+        committed: Option<Committed>,
+    ) -> Result<Recovered, RecoverError> {
+        let since = trail.last_segment_ts;
+        self.declare_spool_lost(since)?;
+        self.spool.update_state(|state| state.committed = committed).map_err(io("write the state"))?;
         // A segment whose checkpoint the lost boot did not live to put is adopted, never numbered anew.
-        let adopted = self.check_uncommitted(&mut trail, &layout, newest.next(), summary.first_ts)?;
-        self.spool.update_state(|state| state.committed = Some(committed)).map_err(io("write the state"))?;
-        Ok(trail.end(Before::SpoolLost(adopted.unwrap_or(summary.first_ts))))
+        let next = trail.next_segment;
+        let adopted = self.check_uncommitted(&mut trail, layout, next, since)?;
+        Ok(trail.end(Before::SpoolLost(adopted.unwrap_or(since))))
     }
 
     /// The spool remembers first that a log is to begin: a marker without a spool is a spool that was lost.
@@ -65,6 +78,7 @@ impl Recovery<'_> {
         if !self.create_log {
             return Err(RecoverError::NoSuchLog { store: self.store.location(), log: self.log().clone() });
         }
+        watermark::begin(self.spool.disk(), self.spool.path()).map_err(io("write the watermark"))?;
         self.spool.update_state(|_| {}).map_err(io("write the state"))?;
         self.put_marker(layout)?;
         Ok(Trail::new().end(Before::None))

@@ -129,9 +129,10 @@ impl Recovery<'_> {
             let ours = checkpoint_of(self.log(), &trail.pending[place])?;
             return Err(split(segment, &ours, &checkpoint_of(self.log(), &theirs)?));
         }
+        let since = theirs.first_ts;
+        self.declare_spool_lost(since)?;
         self.spool.adopt(segment, &bytes).map_err(io("take a segment over from the store"))?;
         Repair::Adopted { segment, records: theirs.count }.tell();
-        let since = theirs.first_ts;
         trail.advance(theirs);
         Ok(Some(since))
     }

@@ -20,8 +20,7 @@ impl Recovery<'_> {
         if let Some(torn) = scan.stopped {
             let end = Seq(trail.tree.end() + scan.lines.len() as u64);
             let behind = look_behind(&bytes[scan.good_bytes..], end);
-            let since = begin.as_ref().map_or(trail.last_segment_ts, |begin| begin.ts);
-            self.declare_lost(trail, &behind, since)?;
+            self.declare_lost(trail, &behind, begin.as_ref())?;
             if behind.whole_groups > 0 {
                 Repair::Damaged {
                     segment,
