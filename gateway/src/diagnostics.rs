@@ -5,9 +5,10 @@ use std::io::IsTerminal;
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
-/// Pingora's part. Its proxy would write a line for requests that fail, which have their record and their metric:
-/// clients must not be able to fill the log.
-const PINGORA: &str = "pingora=warn,pingora_core=warn,pingora_load_balancing=warn,pingora_proxy=off";
+/// Pingora's part. Its proxy and its connectors would write a line for requests that fail, which have their record and
+/// their metric, and one wherever a kept connection is wanted at the very moment that it is put back, which is no fault
+/// at all: clients must not be able to fill the log.
+const PINGORA: &str = "pingora=warn,pingora_core=warn,pingora_core::connectors=off,pingora_load_balancing=warn,pingora_proxy=off";
 
 /// Sends events, Pingora's as well, to standard error: what `RUST_LOG` asks for if it does, else from `level` on.
 ///
