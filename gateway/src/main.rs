@@ -107,7 +107,7 @@ fn serve(config: &Config, level: Level, started: impl FnOnce()) -> io::Result<u8
         return fail(exit::USAGE, anyhow::anyhow!("RUST_LOG: {error}"));
     }
     for warning in config.warnings() {
-        tracing::warn!(%warning, "configuration");
+        tracing::warn!(%warning, "a part of the configuration has no effect");
     }
     match serve::run(config, started) {
         Ok(()) => Ok(exit::CLEAN),
