@@ -397,9 +397,14 @@ impl Recorder {
         &self.0.boot
     }
 
-    /// Why service is refused, if it is.
+    /// Why service is refused, if it is: the gravest reason that holds.
     pub fn refusing(&self) -> Option<Reason> {
         self.0.refusing()
+    }
+
+    /// Every reason for which service is refused.
+    pub fn refusals(&self) -> impl Iterator<Item = Reason> + '_ {
+        Reason::ALL.into_iter().filter(|reason| self.0.refuses(*reason))
     }
 }
 

@@ -48,7 +48,7 @@ impl Readiness {
     /// Every reason why it should not; none when it is ready.
     pub fn reasons(&self) -> Vec<&'static str> {
         let leaving = self.leaving.load(Ordering::Acquire).then_some("lameduck");
-        let refusing = self.recorder.as_ref().and_then(Recorder::refusing).map(|reason| reason.as_str());
+        let refusing = self.recorder.iter().flat_map(Recorder::refusals).map(|reason| reason.as_str());
         leaving.into_iter().chain(refusing).collect()
     }
 }

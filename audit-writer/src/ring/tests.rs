@@ -188,6 +188,19 @@ async fn while_service_is_refused_free_slots_are_not_given() {
     assert!(ticket.try_reserve(Need::Record));
 }
 
+#[test]
+fn every_reason_that_holds_is_told_and_the_gravest_first_of_all() {
+    let fixture = Fixture::new(8);
+    assert_eq!((fixture.recorder.refusing(), fixture.recorder.refusals().count()), (None, 0));
+    fixture.ring.refuse(Reason::SpoolFull);
+    fixture.ring.refuse(Reason::WriterFailed);
+    let all: Vec<_> = fixture.recorder.refusals().collect();
+    assert_eq!(all, [Reason::SpoolFull, Reason::WriterFailed]);
+    assert_eq!(fixture.recorder.refusing(), Some(Reason::WriterFailed));
+    fixture.ring.relent(Reason::WriterFailed);
+    assert_eq!(fixture.recorder.refusing(), Some(Reason::SpoolFull));
+}
+
 #[tokio::test]
 async fn who_waits_for_durability_is_told_and_let_go_where_the_writer_fails() {
     let fixture = Fixture::new(8);
