@@ -128,7 +128,7 @@ def test_strict_waits_for_the_disk_and_buffered_does_not(directory, upstream):
     gateway = FaultyGateway(directory / "gateway", {"main": upstream.address}, map(durable, MODES))
     gateway.start()
     try:
-        gateway.faults("sync wal- 1s")
+        gateway.faults("sync wal- 1000ms")
         for mode in MODES:
             assert gateway.ask(f"/{mode}/status/200/1").status == 200
         samples = gateway.metrics()
