@@ -7,14 +7,17 @@ import struct
 
 import pytest
 
+from sealformat.accounts import wrong_accounts
 from sealformat.audit import AuditError, audit_store
 from sealformat.forgery import Forger, Signing
 from sealformat.merkle import CompactRange, leaf_hash, recursive_root, subtrees
 from sealformat.note import Checkpoint, NoteError, Signer, Verifier
-from sealformat.records import completed, start, stop
+from sealformat.records import completed, gap, heartbeat, start, stop
 from sealformat.segment import SegmentError, read_segment
 from sealformat.spool import crc32c, read_wal
 from sealformat.writer import LogWriter
+
+MOMENT = "2026-11-24T09:12:03.123456Z"
 
 # The inputs and roots of the Certificate Transparency reference implementation's own test.
 RFC6962_LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
@@ -125,3 +128,24 @@ def test_the_wal_reader_stops_at_the_first_group_that_is_not_whole():
     assert read_wal(first + second[:-1]) == [b"a", b"b"]
     assert read_wal(first + group(3, b"c")) == [b"a", b"b"]
     assert read_wal(first[:-1] + b"x" + second) == []
+
+
+def test_counters_and_gaps_are_counted_again():
+    log = LogWriter("audit.test/gw-1")
+    key_id = log.signer.verifier.id.hex()
+    begins = start(key_id) | {"ts": MOMENT}
+    opened = {name: value for name, value in completed().items() if name not in ("upstream", "response", "end")}
+    opened = opened | {"kind": "received", "boot": "5ea1ed00"}
+    before = [record | {"boot": "5ea1ed00"} for record in (start(key_id), completed())] + [opened]
+    unfinished, late = gap(1, "unfinished", MOMENT, MOMENT), gap(None, "crash", MOMENT, MOMENT)
+
+    def wrong(*records: dict) -> list[str]:
+        return wrong_accounts([*before, *(record | {"boot": "5ea1ed01"} for record in records)])
+
+    assert wrong(begins, late, unfinished, completed(), heartbeat(1), stop(1)) == []
+    assert len(wrong(begins, gap(2, "unfinished", MOMENT, MOMENT))) == 1
+    assert len(wrong(begins, completed(), late)) == 1
+    assert len(wrong(begins, unfinished, heartbeat(1))) == 1
+    assert len(wrong(begins, gap(3, "ring_full", MOMENT, MOMENT), heartbeat(0, 2))) == 1
+    assert len(wrong(begins, gap(3, "ring_full", MOMENT, MOMENT), stop(0, 4))) == 1
+    assert wrong(begins, heartbeat(0, 2), heartbeat(0, 1))

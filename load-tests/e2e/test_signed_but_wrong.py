@@ -25,6 +25,27 @@ def log_of(*records: dict, **more) -> LogWriter:
     return writer
 
 
+def received(**more) -> dict:
+    record = completed(**more)
+    for name in ("upstream", "response", "end", "duration_us"):
+        del record[name]
+    return record | {"kind": "received"}
+
+
+def log_after_a_crash(unfinished: int) -> LogWriter:
+    """A boot that was killed while two requests were under way, and one that says so many were."""
+    writer = LogWriter(LOG)
+    first = received()
+    writer.segment([start(writer.signer.verifier.id.hex()), first, received(), received()])
+    writer.segment([completed(request_id=first["request_id"])])
+    writer.boot = "5ea1ed01"
+    began = timestamp(writer.now + 3 * writer.step)
+    begins = start(writer.signer.verifier.id.hex(), unclean=True, last_durable_seq=writer.tree.end - 1) | {"ts": began}
+    gaps = [gap(None, "crash", began, began), gap(unfinished, "unfinished", began, began)]
+    writer.segment([begins, *gaps, stop(0)])
+    return writer
+
+
 def rewritten(change: Callable[[list[bytes]], object], compressor=None, per_frame: int | None = None) -> LogWriter:
     """Its second segment's lines changed before they were sealed and signed."""
     writer = log_of(completed("/a"), completed("/b"))
@@ -181,6 +202,16 @@ WRONGS: dict[str, tuple[Callable[[], LogWriter], set[str]]] = {
         lambda: log_of(gap(3, "ring_full", MOMENT, MOMENT), heartbeat(1)),
         {"accounting"},
     ),
+    "an unfinished gap that counts one too few": (lambda: log_after_a_crash(1), {"accounting"}),
+    "an unfinished gap that counts one too many": (lambda: log_after_a_crash(3), {"accounting"}),
+    "a gap of a boot before that comes late": (
+        lambda: log_of(completed(), gap(None, "crash", MOMENT, MOMENT)),
+        {"accounting"},
+    ),
+    "a gap that ends before it begins": (
+        lambda: log_of(gap(0, "ring_full", MOMENT, "1999" + MOMENT[4:])),
+        {"clock"},
+    ),
     "an index that hides a status": (
         lambda: with_index(lambda index: index.replace(b'"status":[200]', b'"status":[]')),
         {"changed"},
@@ -265,12 +296,14 @@ def test_a_log_without_a_stop_is_open_only_while_it_may_be_alive(directory):
     verify(directory / "alive", alive).expect(0)
 
 
+def test_a_gap_that_counts_what_a_crash_left_open_is_all_there_is_to_say_of_it(directory):
+    outcome = verify(directory, log_after_a_crash(2)).expect(0)
+    assert "open 0" in outcome.out and "2 requests were received and have no end (unfinished)" in outcome.out, outcome
+
+
 def test_a_request_that_was_received_and_never_ended_is_a_notice(directory):
-    received = completed()
-    for name in ("upstream", "response", "end", "duration_us"):
-        del received[name]
     writer = LogWriter(LOG)
-    writer.segment([start(writer.signer.verifier.id.hex()), received | {"kind": "received"}, completed(), stop(2)])
+    writer.segment([start(writer.signer.verifier.id.hex()), received(), completed(), stop(2)])
     outcome = verify(directory, writer).expect(0)
     assert "open 1" in outcome.out, outcome
     verify(directory, writer, "--fail-on", "open").expect(1)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .accounts import wrong_accounts
 from .merkle import CompactRange
 from .note import Checkpoint, Verifier
 from .segment import Segment, derive_index, read_segment
@@ -83,6 +84,8 @@ def audit_log(store: Path, verifier: Verifier) -> LogReport:
         accounted |= {found[0], signed}
         report.segments.append(segment)
     check_stored(report, store)
+    wrong = wrong_accounts(report.records)
+    expect(not wrong, f"{name}: " + "\n".join(wrong))
     for config in home.glob("configs/*.yaml"):
         expect(hashlib.sha256(config.read_bytes()).hexdigest() == config.stem, f"{config} has other content")
         accounted.add(config)

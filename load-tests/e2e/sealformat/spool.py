@@ -54,9 +54,9 @@ def read_mark(data: bytes) -> Mark | None:
     return Mark(since, bool(quiet), boot.decode(), next_seq)
 
 
-def read_wal(data: bytes) -> list[bytes]:
-    """The lines of all whole groups, up to the first that is not."""
-    lines: list[bytes] = []
+def read_groups(data: bytes) -> list[tuple[int, list[bytes]]]:
+    """The whole groups, up to the first that is not: where each ends, and its lines."""
+    groups: list[tuple[int, list[bytes]]] = []
     offset, expected = 0, None
     while offset + GROUP.size <= len(data):
         length, checksum = GROUP.unpack_from(data, offset)
@@ -64,13 +64,22 @@ def read_wal(data: bytes) -> list[bytes]:
         if length < COUNTED.size or len(body) < length or crc32c(body) != checksum:
             break
         first_seq, count = COUNTED.unpack_from(body)
-        group = body[COUNTED.size :].split(b"\n")[:-1]
-        if len(group) != count or (expected is not None and first_seq != expected):
+        lines = body[COUNTED.size :].split(b"\n")[:-1]
+        if len(lines) != count or (expected is not None and first_seq != expected):
             break
-        lines += group
-        expected = first_seq + count
         offset += GROUP.size + length
-    return lines
+        expected = first_seq + count
+        groups.append((offset, lines))
+    return groups
+
+
+def group_ends(data: bytes) -> list[int]:
+    return [end for end, _ in read_groups(data)]
+
+
+def read_wal(data: bytes) -> list[bytes]:
+    """The lines of all whole groups, up to the first that is not."""
+    return [line for _, lines in read_groups(data) for line in lines]
 
 
 def spooled_lines(spool: Path) -> list[bytes]:
