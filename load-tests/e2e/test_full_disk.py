@@ -1,4 +1,4 @@
-"""File systems that are full, read-only, deleted or gone, under load: refused and counted, and back without a restart."""
+"""A spool that is full, read-only or deleted under load: refused and counted, and back without a restart."""
 
 import shutil
 import time
@@ -83,7 +83,12 @@ def test_best_effort_serves_on_over_a_full_spool_and_declares(served, traffic):
         served.start()
         traffic.start(served.port)
         traffic.wait_for(200, 100)
-        wait_until(lambda: ballast.fill() or total(served.metrics(), "sealgate_audit_lost_total") > 50, "records are lost")
+
+        def loses() -> bool:
+            ballast.fill()
+            return total(served.metrics(), "sealgate_audit_lost_total") > 50
+
+        wait_until(loses, "records are lost")
         assert traffic.statuses[503] == 0
         ballast.free()
         traffic.wait_for(200, 200)
@@ -117,7 +122,9 @@ def test_a_spool_that_is_deleted_refuses_and_comes_back_with_its_directory(serve
 
 
 @pytest.mark.parametrize(
-    "limit", [{"max_bytes": "1MiB"}, pytest.param({"min_free": "6MiB"}, marks=needs_mounts)], ids=["max_bytes", "min_free"]
+    "limit",
+    [{"max_bytes": "1MiB"}, pytest.param({"min_free": "6MiB"}, marks=needs_mounts)],
+    ids=["max_bytes", "min_free"],
 )
 def test_a_limit_of_the_spool_refuses_until_the_store_is_back(served, traffic, directory, limit):
     served.config["audit"]["spool"] |= limit

@@ -51,7 +51,8 @@ def nothing_is_lost(gateway: Gateway, got: list[tuple[str, int]], reached: set[s
     ended = {record["request_id"]: record for record in records if record["kind"] in ("completed", "aborted")}
     unrecorded = [pair for pair in got if pair[1] == 200 and ended.get(pair[0], {}).get("kind") != "completed"]
     assert not unrecorded, f"{len(unrecorded)} of {len(got)} answers are not on the log: {unrecorded[:5]}"
-    assert not reached - ended.keys(), f"{len(reached - ended.keys())} requests reached the upstream, and no record tells"
+    untold = reached - ended.keys()
+    assert not untold, f"{len(untold)} requests reached the upstream, and no record tells"
     (stop,) = [record for record in records if record.get("event") == "stop"]
     counters = stop["counters"]
     assert (counters["queued"], counters["lost"]) == (0, 0), counters

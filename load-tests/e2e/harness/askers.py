@@ -4,7 +4,8 @@ import asyncio
 import itertools
 import random
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from .moments import now
@@ -38,7 +39,7 @@ class Askers:
     def __init__(self, port: int, clients: int, pause: float, streams: int, rng: random.Random):
         self.port, self.pause, self.rng = port, pause, rng
         self.answers: list[Answer] = []
-        # When requests were sent whose connection broke instead of an answer, and when that was; streams apart.
+        # When requests were sent whose connection broke instead of an answer, and when that was.
         self.cut: list[tuple[int, int]] = []
         self._going = asyncio.Event()
         self._busy = 0
@@ -96,12 +97,9 @@ class Askers:
     async def _ask_once(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sent = now()
         writer.write(f"GET /load/{next(self._serial)} HTTP/1.1\r\nHost: api.test\r\n\r\n".encode())
-        try:
+        with self._broken(sent):
             head = await reader.readuntil(b"\r\n\r\n")
             await reader.readexactly(int(LENGTH.search(head)[1]))
-        except GONE:
-            self.cut.append((sent, now()))
-            raise
         self._note(head, sent)
 
     async def _hold(self, kind: str) -> None:
@@ -110,7 +108,9 @@ class Askers:
             sent = now()
             target = f"/{kind}/{next(self._serial)}"
             writer.write(f"GET {target} HTTP/1.1\r\nHost: api.test\r\n{STREAM[kind]}\r\n".encode())
-            self._note(await reader.readuntil(b"\r\n\r\n"), sent)
+            with self._broken(sent):
+                head = await reader.readuntil(b"\r\n\r\n")
+            self._note(head, sent)
             # Some streams end before the gateway does, others with it.
             for _ in range(self.rng.randrange(1, 40)):
                 if not self._going.is_set():
@@ -120,6 +120,15 @@ class Askers:
                         return
         finally:
             writer.close()
+
+    @contextmanager
+    def _broken(self, sent: int) -> Iterator[None]:
+        """Writes down a request that is not answered within the block."""
+        try:
+            yield
+        except GONE:
+            self.cut.append((sent, now()))
+            raise
 
     def _note(self, head: bytes, sent: int) -> None:
         request_id = REQUEST_ID.search(head)

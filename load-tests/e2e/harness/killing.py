@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,12 +33,14 @@ class Setting:
 
     @classmethod
     def choose(cls, durability: str, rng: random.Random) -> "Setting":
+        pause_ms = rng.choice([0, 5, 20])
         return cls(
             durability,
             sync_interval_ms=rng.choice([5, 20, 20, 60]),
-            segment_kib=rng.choice([64, 64, 256]),
+            # Sealed some times a second: more often, and each group waits for the seal before it.
+            segment_kib=64 if pause_ms else 1024,
             clients=rng.choice([2, 8, 24]),
-            pause_ms=rng.choice([0, 5, 20]),
+            pause_ms=pause_ms,
             streams=rng.choice([0, 2, 5]),
         )
 
@@ -61,6 +64,10 @@ class Life:
     killed: int = 0
     # The spool said so, and nobody asked any more.
     owed_nothing: bool = False
+    # For how long its threads had no processor though they were ready to run.
+    waited: int = 0
+    # All that it had sent to the upstream was read there.
+    over: int = 0
 
 
 @dataclass
@@ -73,9 +80,22 @@ class Account:
     seen: list[tuple[str, int]] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     cut: list[tuple[int, int]] = field(default_factory=list)
+    # Crash gaps, and those of them that are wide because the machine was busy or stalled.
+    crashes: int = 0
+    excused: int = 0
 
     def __str__(self) -> str:
-        return f"{self.setting}, {len(self.lives)} lives, {len(self.seen)} requests seen"
+        gaps = f"{self.crashes} crash gaps, {self.excused} of them wide for the machine's sake"
+        return f"{self.setting}, {len(self.lives)} lives, {len(self.seen)} requests seen, {gaps}"
+
+
+def waited_for_processors(pid: int) -> int:
+    """For how long its threads were ready to run and did not, in microseconds; 0 where the kernel does not count it."""
+    waited = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):
+            waited += int((task / "schedstat").read_text().split()[1]) // 1000
+    return waited
 
 
 class Killer:
@@ -88,7 +108,8 @@ class Killer:
     async def run(self) -> Account:
         witness = await Witness().open()
         gateway = Gateway(self.directory, {"main": witness.address}, [route("all")], self.setting.tune)
-        askers = Askers(gateway.port, self.setting.clients, self.setting.pause_ms / 1000, self.setting.streams, self.rng)
+        pause = self.setting.pause_ms / 1000
+        askers = Askers(gateway.port, self.setting.clients, pause, self.setting.streams, self.rng)
         account = Account(
             self.setting, gateway, seen=witness.seen, answers=askers.answers, cut=askers.cut
         )
@@ -97,6 +118,7 @@ class Killer:
                 (chosen,) = self.rng.choices(list(MOMENTS), MOMENTS.values())
                 account.lives.append(await self._live(gateway, askers, chosen))
                 await witness.deserted()
+                account.lives[-1].over = now()
                 if gateway.has_begun():
                     gateway.config["audit"]["create_log"] = False
                 self.each()
@@ -126,6 +148,7 @@ class Killer:
                 tasks.create_task(self._verify(gateway))
                 tasks.create_task(self._until(moment, gateway, askers))
             life.owed_nothing = moment != "under load" and gateway.owes_nothing()
+        life.waited = waited_for_processors(gateway.process.pid)
         life.killed = now()
         gateway.process.send_signal(signal.SIGKILL)
         gateway.kill()

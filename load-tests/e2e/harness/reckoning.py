@@ -17,8 +17,8 @@ PROMISES = [UNDECLARED, STRICT, WIDE, NEEDLESS, UNFINISHED, UNCLEAN]
 
 # Beyond the interval between two groups: writing them, and waiting for a processor.
 WRITING_US = 100_000
-# Of a group that seals the segment before it.
-SYNCS = 6
+# What a record waits for at most: the group before its own, which seals its segment, and its own.
+SYNCS = 8
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def too_wide(account: Account, gaps: list[Gap], stalls: Stalls) -> list[str]:
     """A gap begins at most the sync interval and a little before the kill of the last life that served, or with the
     oldest request that was under way then: before its end it has no record.
 
-    Where the machine stalled just then, for whoever wrote and synced, so many such turns come on top as a group can wait
-    for: a seal syncs the segment, the spool's directory and its state.
+    What the machine itself kept waiting comes on top: the syncs that a record can wait for, as long as the slowest that
+    was seen then (a seal syncs the segment, the spool's directory and its state), and the time without a processor.
     """
     room = account.setting.sync_interval_ms * 1000 + WRITING_US
     wrong = []
@@ -99,9 +99,12 @@ def too_wide(account: Account, gaps: list[Gap], stalls: Stalls) -> list[str]:
             wrong.append(f"{gap}: nothing had been served before")
             continue
         killed = served[-1].killed
-        stalled = SYNCS * stalls.longest(gap.begin, killed) if gap.begin < killed - room else 0
-        since = killed - room - stalled
-        if gap.begin < (oldest := oldest_under_way(account, since, killed)):
+        account.crashes += 1
+        if gap.begin >= oldest_under_way(account, killed - room, killed):
+            continue
+        account.excused += 1
+        stalled = SYNCS * stalls.longest(gap.begin, killed) + served[-1].waited
+        if gap.begin < (oldest := oldest_under_way(account, killed - room - stalled, killed)):
             wide = f"{(killed - gap.begin) / 1000:.1f} ms before the kill of {served[-1]}"
             wrong.append(
                 f"{gap}: begins {wide}, {(oldest - gap.begin) / 1000:.1f} ms earlier than it may;"
@@ -111,10 +114,10 @@ def too_wide(account: Account, gaps: list[Gap], stalls: Stalls) -> list[str]:
 
 
 def oldest_under_way(account: Account, since: int, until: int) -> int:
-    """When the oldest request was sent that was under way at any time between the two moments; else the first of them."""
+    """When the oldest request was sent that was under way between the two moments; else the first of them."""
     ends = [(answer.sent, answer.answered) for answer in account.answers]
     sent = (sent for sent, ended in ends + account.cut if ended >= since and sent <= until)
-    return min(since, *sent, since)
+    return min([since, *sent])
 
 
 def needless(account: Account, gaps: list[Gap]) -> list[str]:
@@ -128,7 +131,10 @@ def needless(account: Account, gaps: list[Gap]) -> list[str]:
 
 
 def has_served(account: Account, life: Life) -> bool:
-    return any(life.launched <= when <= life.killed for _, when in account.seen)
+    """Whether a request may have been received in it; one that broke off need not have reached the upstream."""
+    return any(life.launched <= when <= life.over for _, when in account.seen) or any(
+        sent <= life.killed and broken >= life.launched for sent, broken in account.cut
+    )
 
 
 def unclean(records: list[dict]) -> list[str]:

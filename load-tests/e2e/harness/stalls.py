@@ -12,7 +12,7 @@ from pathlib import Path
 
 PAUSE_US = 10_000
 # A disk and a scheduler at work take as long as that.
-WORTH_TELLING_US = 10_000
+WORTH_TELLING_US = 4_000
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Askers and their witness on a thread of their own: traffic that goes on while a test does something to the gateway."""
+"""Askers and their witness on a thread of their own: traffic goes on while a test does something to the gateway."""
 
 import asyncio
 import random

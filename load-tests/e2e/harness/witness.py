@@ -14,6 +14,7 @@ from .ports import LOOPBACK
 
 REQUEST_ID = re.compile(rb"\r\nx-request-id: *([^\r]+)\r\n", re.IGNORECASE)
 GONE = (asyncio.IncompleteReadError, OSError)
+PROBE = b"GET /probe HTTP/1.1\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n"
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 EVENT = b"9\r\ndata: x\n\n\r\n"
@@ -38,12 +39,18 @@ class Witness:
 
     async def close(self) -> None:
         self._server.close()
-        for writer in self._connections:
+        for writer in list(self._connections):
             writer.transport.abort()
-        await self.deserted()
+        while self._connections:
+            await asyncio.sleep(0.001)
 
     async def deserted(self) -> None:
         """Returns when everything that a dead gateway had sent was read: its connections are closed, from both ends."""
+        # Connections are accepted in their order: once this one was, none is left that nobody has seen.
+        reader, writer = await asyncio.open_connection(*self._server.sockets[0].getsockname())
+        writer.write(PROBE)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
         while self._connections:
             await asyncio.sleep(0.001)
 
@@ -60,6 +67,9 @@ class Witness:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One exchange; whether the connection lives on."""
         head = await reader.readuntil(b"\r\n\r\n")
+        if head == PROBE:
+            writer.write(OK)
+            return False
         self.seen.append((REQUEST_ID.search(head)[1].decode(), now()))
         target = head.split(b" ", 2)[1]
         if target.startswith(b"/stream/"):

@@ -1,4 +1,4 @@
-"""A gateway's spool: the write-ahead log of the open segment, sealed segments that wait to be shipped, the watermark."""
+"""A gateway's spool: the write-ahead log of the open segment, sealed segments that wait, the watermark."""
 
 import struct
 from dataclasses import dataclass
