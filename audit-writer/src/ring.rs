@@ -95,7 +95,7 @@ pub struct Slots {
     pub reserved: u64,
 }
 
-/// Buckets of the requests in flight: about a minute until one comes round.
+/// Buckets of the requests in flight: 17 seconds until one comes round.
 const BUCKETS: usize = 4096;
 /// The writer is woken before its time when this many records are queued, or half of a smaller ring.
 const WAKE_AT: usize = 8192;

@@ -16,8 +16,8 @@ use super::BUCKETS;
 use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::time::Timestamp;
 
-/// log2 of the microseconds of a bucket: 16 ms.
-pub(crate) const BUCKET_SHIFT: u32 = 14;
+/// log2 of the microseconds of a bucket: 4 ms.
+pub(crate) const BUCKET_SHIFT: u32 = 12;
 /// Bits of a bucket that count; those above them are its time.
 const COUNT_BITS: u32 = 24;
 const COUNT: u64 = (1 << COUNT_BITS) - 1;
