@@ -11,6 +11,7 @@ mod encode;
 mod lifecycle;
 mod line;
 mod parts;
+pub(crate) mod scan;
 pub mod schema;
 
 use std::borrow::Cow;
@@ -23,8 +24,9 @@ use serde::{Serialize, Serializer};
 pub use encode::Entry;
 pub use lifecycle::{Clock, Counters, Heartbeat, SegmentBegin, Start, Stop, Stored};
 pub(crate) use lifecycle::{EventHeartbeat, EventSegment, EventStart, EventStop, EventStored};
-pub use line::{BadLine, Brief, SegmentLine};
+pub use line::{Brief, SegmentLine};
 pub use parts::{Cut, Headers, QueryKeys, Request, Response, Source, Trunc, Upstream};
+pub use scan::BadLine;
 
 use crate::time::Timestamp;
 

@@ -20,7 +20,6 @@ use crate::time::Timestamp;
 
 mod chain;
 mod lifecycle;
-mod line;
 mod log;
 mod objects;
 mod pool;

@@ -4,33 +4,12 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{Kind, MAX_LINE};
+use super::Kind;
+use super::scan::{BadLine, Text, scan};
 use crate::ids::{SegmentNo, Seq};
 use crate::merkle::Hash;
 use crate::segment::Facts;
 use crate::time::Timestamp;
-
-/// What is wrong with a line.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadLine {
-    /// It does not begin as the format says.
-    #[error("does not begin with the prefix of the format, at byte {at}: expected {expected}")]
-    Prefix {
-        /// Where the prefix ends to be one.
-        at: usize,
-        /// What should stand there.
-        expected: &'static str,
-    },
-    /// Longer than the format allows.
-    #[error("has {bytes} bytes, more than {MAX_LINE}")]
-    TooLong {
-        /// Its bytes.
-        bytes: usize,
-    },
-    /// The rest is not the JSON that it should be.
-    #[error("is not a record: {0}")]
-    Json(String),
-}
 
 /// The fixed prefix of a line, and the few facts that an index takes from the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,66 +36,25 @@ pub struct Brief<'a> {
     pub event: Option<Cow<'a, str>>,
 }
 
-#[derive(Deserialize)]
-struct Rest<'a> {
-    #[serde(borrow)]
-    request_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    actor: Option<Actor<'a>>,
-    #[serde(borrow)]
-    route: Option<Cow<'a, str>>,
-    response: Option<Status>,
-    lost: Option<u64>,
-    #[serde(borrow)]
-    event: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Actor<'a> {
-    #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Status {
-    status: Option<u16>,
-}
-
 impl<'a> Brief<'a> {
     /// Reads a line without its newline.
     ///
     /// # Errors
-    /// The line is too long, does not begin with the prefix of the format, or is not a JSON object.
+    /// The line is not exactly what the format says, to its last byte.
     pub fn parse(line: &'a [u8]) -> Result<Brief<'a>, BadLine> {
-        if line.len() > MAX_LINE {
-            return Err(BadLine::TooLong { bytes: line.len() });
-        }
-        let mut at = Cursor { line, at: 0 };
-        at.literal(br#"{"seq":"#, r#"{"seq":"#)?;
-        let seq = at.number()?;
-        at.literal(br#","v":1,"kind":""#, r#","v":1,"kind":"#)?;
-        let kind = at.until_quote().and_then(Kind::parse).ok_or(at.expected("a kind"))?;
-        at.literal(br#","ts":""#, r#","ts":"#)?;
-        let ts = at.until_quote().and_then(Timestamp::parse).ok_or(at.expected("a time of 27 bytes"))?;
-        at.literal(br#","boot":""#, r#","boot":"#)?;
-        let boot = at
-            .until_quote()
-            .filter(|boot| boot.len() == 8 && boot.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
-            .and_then(|boot| std::str::from_utf8(boot).ok())
-            .ok_or(at.expected("8 hex digits"))?;
-        let rest: Rest<'a> =
-            serde_json::from_slice(line).map_err(|error| BadLine::Json(error.to_string()))?;
+        std::str::from_utf8(line).map_err(|error| BadLine::NotUtf8(error.valid_up_to()))?;
+        let found = scan(line)?;
         Ok(Brief {
-            seq: Seq(seq),
-            kind,
-            ts,
-            boot,
-            request_id: rest.request_id,
-            actor: rest.actor.and_then(|actor| actor.id),
-            route: rest.route,
-            status: rest.response.and_then(|response| response.status),
-            gap: (kind == Kind::Gap).then_some(rest.lost),
-            event: rest.event,
+            seq: found.seq,
+            kind: found.kind,
+            ts: found.ts,
+            boot: std::str::from_utf8(found.boot).expect("hex digits"),
+            request_id: found.request_id.map(Text::decode),
+            actor: found.actor.map(Text::decode),
+            route: found.route.map(Text::decode),
+            status: found.status,
+            gap: found.lost.filter(|_| found.kind == Kind::Gap),
+            event: found.event.map(Text::decode),
         })
     }
 
@@ -154,44 +92,6 @@ impl SegmentLine {
         let brief = Brief::parse(line).ok()?;
         let begins = brief.kind == Kind::Lifecycle && brief.event.as_deref() == Some("segment");
         begins.then(|| serde_json::from_slice(line).ok()).flatten()
-    }
-}
-
-struct Cursor<'a> {
-    line: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn expected(&self, expected: &'static str) -> BadLine {
-        BadLine::Prefix { at: self.at, expected }
-    }
-
-    fn literal(&mut self, literal: &[u8], name: &'static str) -> Result<(), BadLine> {
-        if !self.line[self.at..].starts_with(literal) {
-            return Err(self.expected(name));
-        }
-        self.at += literal.len();
-        Ok(())
-    }
-
-    /// A number as JSON writes it: no sign, no leading zero.
-    fn number(&mut self) -> Result<u64, BadLine> {
-        let digits = self.line[self.at..].iter().take_while(|b| b.is_ascii_digit()).count();
-        let text = &self.line[self.at..self.at + digits];
-        let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-        let number =
-            number.filter(|_| text.len() == 1 || text[0] != b'0').ok_or(self.expected("a number"))?;
-        self.at += digits;
-        Ok(number)
-    }
-
-    /// What stands before the next quote, which is passed; none of the prefix's values holds an escape.
-    fn until_quote(&mut self) -> Option<&'a [u8]> {
-        let rest = &self.line[self.at..];
-        let end = memchr::memchr(b'"', rest)?;
-        self.at += end + 1;
-        Some(&rest[..end])
     }
 }
 

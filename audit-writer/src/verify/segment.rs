@@ -12,7 +12,6 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::lifecycle::{Event, Gap};
-use super::line::{self, Line};
 use super::report::{FindingKind, LogReport, NoticeKind, Place};
 use super::tally::Tally;
 use crate::archive::{Date, Listing, SegmentObject, read_bounded};
@@ -20,6 +19,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError, LogName, MAX_CHECKPOINT, Ve
 use crate::ids::{SegmentNo, Seq};
 use crate::merkle::{Hash, leaf_hash};
 use crate::record::Kind;
+use crate::record::scan::{Line, scan};
 use crate::segment::{BadSegment, FrameReader, IndexBuilder, IndexFrame, read_index};
 use crate::time::Timestamp;
 
@@ -322,7 +322,7 @@ impl<'a> Records<'a> {
         for end in memchr::memchr_iter(b'\n', lines).chain([lines.len()]) {
             let bytes = &lines[begin..end];
             begin = end + 1;
-            let line = line::scan(bytes).map_err(|error| (self.next, format!("not a record: {error}")))?;
+            let line = scan(bytes).map_err(|error| (self.next, format!("not a record: {error}")))?;
             self.line(&line, bytes, remarks)?;
         }
         Ok(())
@@ -335,7 +335,7 @@ impl<'a> Records<'a> {
             self.goes_back |= line.seq < self.next;
             self.out_of_order.get_or_insert((self.next, line.seq));
         }
-        if line.boot != boot {
+        if *line.boot != boot {
             return refuse("a segment belongs to one boot, this record is of another".to_owned());
         }
         match line.kind {
@@ -384,7 +384,7 @@ impl<'a> Records<'a> {
             let message = format!("it lies under {}, its first record is of {date}", self.date.folder());
             remarks.finding(FindingKind::Inserted, place(), message);
         }
-        self.begin = Some((line.ts, prev_sha256, line.boot));
+        self.begin = Some((line.ts, prev_sha256, *line.boot));
         self.index = IndexBuilder::new(line.seq);
         self.next = line.seq;
         self.add(line, bytes);

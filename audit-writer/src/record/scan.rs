@@ -1,4 +1,5 @@
-//! Reading a line at the speed of hashing it: one pass that checks the whole of it and picks out what verify needs.
+//! Reading a line at the speed of hashing it: one pass that checks the whole of it and picks out what readers rely on.
+//! The one reader of lines: `verify`, recovery and [`Brief`](super::Brief) take what it finds.
 //!
 //! [`scan`] accepts exactly the lines of the format: the prefix to the byte, then members of one JSON object (RFC 8259),
 //! nothing after. Nothing is copied and no tree is built; values that nobody asks for are checked and passed over.
@@ -9,8 +10,8 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
+use super::{Kind, MAX_LINE};
 use crate::ids::Seq;
-use crate::record::{Kind, MAX_LINE};
 use crate::segment::Facts;
 use crate::time::Timestamp;
 
@@ -22,10 +23,13 @@ const MAX_SEQ: u64 = 1 << 62;
 
 /// Why a line is not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(super) enum BadLine {
+pub enum BadLine {
     /// It is too long.
     #[error("it has {0} bytes, more than {MAX_LINE}")]
     TooLong(usize),
+    /// It is not UTF-8.
+    #[error("byte {0} is not UTF-8")]
+    NotUtf8(usize),
     /// Something else belongs there.
     #[error("byte {at}: expected {expected}")]
     Expected {
@@ -38,14 +42,14 @@ pub(super) enum BadLine {
 
 /// A JSON string as it stands in the line, between its quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Text<'a> {
+pub(crate) struct Text<'a> {
     raw: &'a [u8],
     escaped: bool,
 }
 
 impl<'a> Text<'a> {
     /// The string that it stands for.
-    pub(super) fn decode(self) -> Cow<'a, str> {
+    pub(crate) fn decode(self) -> Cow<'a, str> {
         if !self.escaped {
             return String::from_utf8_lossy(self.raw);
         }
@@ -55,29 +59,31 @@ impl<'a> Text<'a> {
     }
 
     /// Its bytes as they stand in the line.
-    pub(super) fn raw(self) -> &'a [u8] {
+    pub(crate) fn raw(self) -> &'a [u8] {
         self.raw
     }
 }
 
-/// What verify needs of a record.
+/// What readers need of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Line<'a> {
-    pub(super) seq: Seq,
-    pub(super) kind: Kind,
-    pub(super) ts: Timestamp,
-    pub(super) boot: [u8; 8],
-    pub(super) request_id: Option<Text<'a>>,
-    pub(super) actor: Option<Text<'a>>,
-    pub(super) route: Option<Text<'a>>,
-    pub(super) status: Option<u16>,
+pub(crate) struct Line<'a> {
+    pub(crate) seq: Seq,
+    pub(crate) kind: Kind,
+    pub(crate) ts: Timestamp,
+    /// 8 hex digits.
+    pub(crate) boot: &'a [u8; 8],
+    pub(crate) request_id: Option<Text<'a>>,
+    pub(crate) actor: Option<Text<'a>>,
+    pub(crate) route: Option<Text<'a>>,
+    pub(crate) status: Option<u16>,
     /// `lost` as it stands there: `Some(None)` is null.
-    pub(super) lost: Option<Option<u64>>,
+    pub(crate) lost: Option<Option<u64>>,
+    pub(crate) event: Option<Text<'a>>,
 }
 
 impl Line<'_> {
     /// Hands over what the index takes of the record.
-    pub(super) fn with_facts<T>(&self, take: impl FnOnce(&Facts<'_>) -> T) -> T {
+    pub(crate) fn with_facts<T>(&self, take: impl FnOnce(&Facts<'_>) -> T) -> T {
         let (actor, route) = (self.actor.map(Text::decode), self.route.map(Text::decode));
         take(&Facts {
             ts: self.ts,
@@ -94,7 +100,7 @@ impl Line<'_> {
 ///
 /// # Errors
 /// The first place where the line is not what the format says.
-pub(super) fn scan(line: &[u8]) -> Result<Line<'_>, BadLine> {
+pub(crate) fn scan(line: &[u8]) -> Result<Line<'_>, BadLine> {
     if line.len() > MAX_LINE {
         return Err(BadLine::TooLong(line.len()));
     }
@@ -118,6 +124,7 @@ pub(super) fn scan(line: &[u8]) -> Result<Line<'_>, BadLine> {
         route: None,
         status: None,
         lost: None,
+        event: None,
     };
     while at.another_member()? {
         at.member(&mut found)?;
@@ -167,10 +174,10 @@ impl<'a> Scanner<'a> {
         Ok(ts)
     }
 
-    fn boot(&mut self) -> Result<[u8; 8], BadLine> {
+    fn boot(&mut self) -> Result<&'a [u8; 8], BadLine> {
         let boot = self.line[self.at..].first_chunk::<8>();
         let is_hex = |boot: &&[u8; 8]| boot.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let boot = *boot.filter(is_hex).ok_or_else(|| self.expected("8 lower-case hexadecimal digits"))?;
+        let boot = boot.filter(is_hex).ok_or_else(|| self.expected("8 lower-case hexadecimal digits"))?;
         self.at += 8;
         Ok(boot)
     }
@@ -269,6 +276,10 @@ impl<'a> Scanner<'a> {
                 } else {
                     Some(self.unsigned(MAX_SEQ)?)
                 });
+            }
+            b"event" => {
+                once(found.event.is_some(), self)?;
+                found.event = Some(self.string()?);
             }
             b"seq" | b"v" | b"kind" | b"ts" | b"boot" => return Err(self.expected("each key once")),
             _ => self.value(0)?,

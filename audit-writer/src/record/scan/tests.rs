@@ -17,7 +17,7 @@ fn what_verify_needs_is_picked_out_wherever_it_stands() {
         r#","request_id":"0199c3f2","response":{"bytes":1,"status":404},"actor":{"scheme":"jwt","id":"al\u0069ce"},"x":[1,-2.5e+3,{"route":"no"},[]],"route":"orders""#,
     );
     let found = scan(text.as_bytes()).unwrap();
-    assert_eq!((found.seq, found.kind, &found.boot), (Seq(7), Kind::Completed, b"9f3c01aa"));
+    assert_eq!((found.seq, found.kind, found.boot), (Seq(7), Kind::Completed, b"9f3c01aa"));
     assert_eq!(found.ts.to_string(), "2026-11-24T09:12:03.123456Z");
     assert_eq!(found.request_id.unwrap().raw(), b"0199c3f2");
     assert_eq!(found.actor.unwrap().decode(), "alice");
