@@ -210,7 +210,7 @@ impl Ring {
     /// Drained records were appended and are durable: their slots are free, and their requests not in flight any more.
     pub(crate) fn appended(&self, records: &[Queued]) {
         let bytes = records.iter().map(|queued| queued.entry.len() as u64).sum();
-        records.iter().filter_map(|queued| queued.bucket).for_each(|bucket| self.in_flight.leave(bucket));
+        self.in_flight.leave_all(records.iter().filter_map(|queued| queued.bucket));
         self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.release(records.len());
     }

@@ -81,7 +81,30 @@ impl InFlight {
 
     /// The request has its record, or is owed none.
     pub(crate) fn leave(&self, bucket: Bucket) {
-        self.buckets[usize::from(bucket.0)].fetch_sub(1, Ordering::AcqRel);
+        self.leave_run(bucket, 1);
+    }
+
+    /// Several have their records. Mostly those of one bucket stand together: each such run is one step, since hooks
+    /// write to the same place.
+    pub(crate) fn leave_all(&self, buckets: impl Iterator<Item = Bucket>) {
+        let mut run: Option<(Bucket, u64)> = None;
+        for bucket in buckets {
+            match &mut run {
+                Some((same, count)) if *same == bucket => *count += 1,
+                _ => {
+                    if let Some((before, count)) = run.replace((bucket, 1)) {
+                        self.leave_run(before, count);
+                    }
+                }
+            }
+        }
+        if let Some((last, count)) = run {
+            self.leave_run(last, count);
+        }
+    }
+
+    fn leave_run(&self, bucket: Bucket, count: u64) {
+        self.buckets[usize::from(bucket.0)].fetch_sub(count, Ordering::AcqRel);
     }
 
     /// The time before which no request is in flight, and none will be: `now`, or the oldest one's.

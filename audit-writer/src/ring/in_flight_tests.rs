@@ -58,3 +58,15 @@ fn quiet_is_said_only_where_nothing_is_in_flight_and_seen_by_the_next_request() 
     assert!(!in_flight.settle());
     assert!(!in_flight.enter(at(2)).in_quiet);
 }
+
+#[test]
+fn those_that_leave_together_leave_each_from_its_own_bucket() {
+    let in_flight = InFlight::new();
+    let buckets: Vec<_> = [1, 1, 1, 500, 500, 1, 900].map(|millis| in_flight.enter(at(millis)).bucket).into();
+    let stays = in_flight.enter(at(900));
+    in_flight.leave_all(buckets.into_iter());
+    assert!(!in_flight.settle());
+    assert!(in_flight.watermark(at(1000)) > at(800), "of the older none is left");
+    in_flight.leave_all([stays.bucket].into_iter());
+    assert!(in_flight.settle());
+}
