@@ -200,6 +200,26 @@ fn without_a_readable_watermark_records_may_be_missing_since_the_newest_segment_
 }
 
 #[test]
+fn a_spool_of_the_version_before_is_read_and_declares_since_the_newest_segment_began() {
+    let data = Data::new();
+    stop(data.open().expect("opened"));
+    let log = data.open_with(|config| config.segment.max_bytes = 1 << 30).expect("opened");
+    record(&log, 5);
+    wait_until("all are durable", || durable(&log) == 5);
+    let killed = killed_in_quiet(&data, log);
+    std::fs::remove_file(killed.path().join("spool/watermark")).expect("removed");
+    let state = killed.path().join("spool/state");
+    let mut older: Value = serde_json::from_slice(&std::fs::read(&state).expect("there")).expect("JSON");
+    older.as_object_mut().expect("an object").remove("open").expect("there");
+    older["committed"].as_object_mut().expect("an object").remove("boot").expect("there");
+    std::fs::write(&state, older.to_string()).expect("written");
+    let records = restarted(&killed);
+    assert_eq!(of_kind(&records, "rejected").len(), 5);
+    let begin = records.iter().filter(|record| record["event"] == "segment").nth(1).expect("two segments");
+    assert_eq!(gaps(&records), [("crash", text(begin, "ts"))]);
+}
+
+#[test]
 fn a_torn_group_is_what_a_crash_leaves_and_the_watermark_tells_since_when() {
     let data = Data::new();
     let log = begun(&data, 5);
