@@ -60,7 +60,7 @@ impl Recovery<'_> {
             other => store_lost = other?,
         }
         let before = match store_lost {
-            Some(since) => Before::SpoolLost(since),
+            Some(since) => Before::SpoolLost(trail.damaged_since.map_or(since, |other| other.min(since))),
             None => self.before(state, &trail)?,
         };
         if matches!(before, Before::SpoolLost(_)) {
