@@ -44,6 +44,7 @@ def test_an_upgraded_connection_that_a_crash_cut_is_declared_as_unfinished(gatew
     with gateway.connect() as client:
         request_id = switch(client, "/upgrade/2")
         wait_until(lambda: kinds(gateway, request_id) == ["received"], "a record of the begin")
+        wait_until(gateway.owes_nothing, "nothing else is owed")
         gateway.kill()
     gateway.start()
     gateway.stop()
