@@ -280,10 +280,12 @@ impl Spool {
     }
 
     /// Makes again what another hand took from the spool, once its directory is there. Whether anything was missing.
+    /// `renew` makes the watermark again: before the state, without which a spool is an empty one, so that a boot which
+    /// dies in between does not look like one that lost nothing.
     ///
     /// # Errors
     /// The directory is not there, cannot be written, or another gateway holds it by now.
-    pub(crate) fn restore(&self, config: &[u8]) -> io::Result<bool> {
+    pub(crate) fn restore(&self, config: &[u8], renew: impl FnOnce() -> io::Result<()>) -> io::Result<bool> {
         let names = self.disk.list(&self.path)?;
         let is_there = |name: &str| names.iter().any(|there| there == name);
         if is_there(LOCK) && is_there(STATE) {
@@ -295,6 +297,7 @@ impl Spool {
             *self.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = lock;
         }
         self.keep_config(config)?;
+        renew()?;
         self.update_state(|_| {})?;
         Ok(true)
     }

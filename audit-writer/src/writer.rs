@@ -246,6 +246,14 @@ impl Writer {
         }
     }
 
+    /// The next round tries again, whatever time has passed.
+    #[cfg(test)]
+    pub(crate) fn retry_now(&mut self) {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.retry_at = Instant::now();
+        }
+    }
+
     /// So much time has passed that everything is due.
     #[cfg(test)]
     pub(crate) fn let_time_pass(&mut self) {
@@ -258,7 +266,8 @@ impl Writer {
         if self.open.as_ref().is_some_and(OpenSegment::is_finished) {
             self.seal()?;
         }
-        if self.batch.stage == Stage::Gathering {
+        // What an earlier round could not begin to write goes first: its counters are of that time.
+        if self.batch.stage == Stage::Gathering && self.batch.is_empty() {
             self.gather();
         }
         self.write_batch()?;
@@ -268,7 +277,7 @@ impl Writer {
     }
 
     /// Takes what other threads said; the deadline, where it was to stop.
-    fn listen(&mut self) -> Option<Instant> {
+    pub(crate) fn listen(&mut self) -> Option<Instant> {
         while let Ok(control) = self.control.try_recv() {
             match control {
                 Control::Stop(deadline) => return Some(deadline),
@@ -304,6 +313,10 @@ impl Writer {
         if self.batch.stage == Stage::Gathering {
             if self.batch.is_empty() {
                 return Ok(());
+            }
+            // A seal that failed is completed first: nothing more goes into its segment.
+            if self.open.as_ref().is_some_and(OpenSegment::is_finished) {
+                self.seal()?;
             }
             if self.open.is_none() {
                 self.open_segment()?;

@@ -77,17 +77,23 @@ impl Writer {
 
     /// Makes again what another hand took from the spool's directory.
     pub(super) fn restore_spool(&mut self) -> Result<(), WriteError> {
-        if self.spool.restore(&self.instance.config).map_err(failed("make the spool again"))? {
+        let renew = || self.ring.renew_watermark();
+        if self.spool.restore(&self.instance.config, renew).map_err(failed("make the spool again"))? {
             tracing::warn!(spool = %self.spool.path().display(), "the spool was deleted under the gateway: made again");
             self.open.iter_mut().for_each(super::open_segment::OpenSegment::distrust);
-            self.ring.renew_watermark().map_err(failed("make the watermark again"))?;
         }
         Ok(())
     }
 
     /// Service goes on, where it was refused for an error.
     pub(super) fn recovered(&mut self) {
-        let Some(trouble) = self.trouble.take() else { return };
+        let Some(trouble) = self.trouble.take() else {
+            // A request found the watermark not to be written, and the writer has made it again by now.
+            if self.ring.refusing() == Some(Reason::WriterFailed) {
+                self.ring.relent(Reason::WriterFailed);
+            }
+            return;
+        };
         tracing::info!(after = ?trouble.since.elapsed(), was = trouble.text, "the audit writer writes again: service goes on");
         self.progress.update(|progress| progress.writer_error = None);
         self.relent(trouble.reason);

@@ -36,6 +36,8 @@ pub(super) struct OpenSegment {
     finished: Option<SegmentSummary>,
     /// It has its sealed name, durably.
     sealed: bool,
+    /// It is being sealed, and may have its sealed name already: it takes no more lines, whatever is made again.
+    sealing: bool,
 }
 
 impl OpenSegment {
@@ -64,6 +66,7 @@ impl OpenSegment {
             out: Vec::new(),
             finished: None,
             sealed: false,
+            sealing: false,
         })
     }
 
@@ -110,6 +113,7 @@ impl OpenSegment {
         log: &str,
         boot: &str,
     ) -> io::Result<Option<SegmentSummary>> {
+        self.sealing = true;
         if self.finished.is_none() {
             let Some(builder) = self.builder.take() else { return Err(to_be_made_again()) };
             let Some(summary) = builder.finish(log, boot, &mut self.out)? else { return Ok(None) };
@@ -133,9 +137,9 @@ impl OpenSegment {
         self.file
     }
 
-    /// Whether it is complete, and takes no more lines: what is left to do is to give it its sealed name.
+    /// Whether it takes no more lines: what is left to do is to give it its sealed name.
     pub(super) fn is_finished(&self) -> bool {
-        self.finished.is_some()
+        self.sealing
     }
 
     /// Whether something is to be made again before anything is written.
