@@ -67,7 +67,8 @@ impl Recovery<'_> {
             _ if behind.whole_groups > 0 => seen,
             // What the torn group may hold came after the watermark, but for what can be seen to be older.
             Some(since) => behind.earliest.map_or(since, |earliest| earliest.min(since)),
-            // Nothing was in flight: the log itself was writing.
+            // Nothing was in flight, and all that was durable is here: the log itself was writing.
+            None if mark.as_ref().is_some_and(|mark| mark.next_seq <= behind.end) => return Ok(()),
             None if behind.lifecycle_only => return Ok(()),
             // Nothing was in flight, and yet there are records that are not whole: the disk has lost them.
             None => seen,

@@ -51,10 +51,12 @@ impl Recovery<'_> {
                 found: trail.tree.size(),
             });
         }
+        // Until its marker is there, and a record was written after that, a log has not begun: not without the store.
+        let is_begun = state.committed.is_some() || !trail.tree.is_empty() || trail.damaged_since.is_some();
         let mut store_lost = None;
         match self.check_store(state, &mut trail) {
             // The spool takes what comes until the store is back.
-            Err(RecoverError::Store(error @ StoreError::Unavailable { .. })) => {
+            Err(RecoverError::Store(error @ StoreError::Unavailable { .. })) if is_begun => {
                 Repair::StoreAway { error: crate::error_chain(&error) }.tell();
             }
             other => store_lost = other?,

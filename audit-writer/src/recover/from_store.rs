@@ -30,6 +30,7 @@ impl Recovery<'_> {
             return self.create(&layout);
         }
         let Some(newest) = store::newest_checkpoint(self.store, &layout)? else {
+            self.settle_marker(&layout)?;
             // Nothing says when the log began: what is lost may be as old as anything.
             return self.go_on_without_spool(&layout, Trail::new(), None);
         };

@@ -21,6 +21,9 @@ impl Recovery<'_> {
         if !self.check_marker(&layout)? {
             return self.without_marker(state, trail, &layout).map(|()| None);
         }
+        if state.committed.is_none() {
+            self.settle_marker(&layout)?;
+        }
         let newest = store::newest_checkpoint(self.store, &layout)?;
         self.check_head(state, trail, &layout, newest)?;
         let next = newest.map_or(SegmentNo(0), SegmentNo::next);
@@ -47,6 +50,13 @@ impl Recovery<'_> {
         let marker =
             Marker { v: 1, log: self.log().clone(), keys: vec![self.key.verifier_key().to_string()] };
         let bytes = serde_json::to_vec(&marker).expect("a marker has string keys only");
+        Ok(self.store.put_new(&layout.marker(), Content::Bytes(&bytes))?)
+    }
+
+    /// Puts the marker that is there again, which does nothing but what an earlier try may have left out: the boot that
+    /// made it may have died before its name was durable.
+    pub(super) fn settle_marker(&self, layout: &Layout) -> Result<(), RecoverError> {
+        let Some(bytes) = self.store.get(&layout.marker())? else { return Ok(()) };
         Ok(self.store.put_new(&layout.marker(), Content::Bytes(&bytes))?)
     }
 
