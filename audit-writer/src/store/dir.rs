@@ -50,18 +50,40 @@ impl DirectoryStore {
     fn put(&self, name: &str, path: &Path, content: Content<'_>) -> io::Result<Put> {
         let directory = path.parent().unwrap_or(&self.root);
         disk::create_dir(&*self.disk, directory)?;
-        match disk::put_new(&*self.disk, &self.temporary(name), path, &mut *self.open(content)?) {
+        let temporary = self.temporary(name);
+        // Asked first: what an earlier try has put may be protected by now, and its temporary be back after a power
+        // failure as a second name of it, which then nobody can remove.
+        let put = match self.disk.size(path) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                disk::put_new(&*self.disk, &temporary, path, &mut *self.open(content)?)
+            }
+            Err(error) => Err(error),
+        };
+        match put {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let (ours, found) = (digest(self.open(content)?)?, digest(self.disk.open(path)?)?);
                 if ours != found {
                     return Ok(Put::Other { ours, found });
                 }
-                // The earlier try may have ended before its name was durable.
-                self.disk.sync_dir(directory)?;
+                // The earlier try may have ended before any of this was done, or was durable.
+                match self.disk.remove(&temporary) {
+                    Err(error)
+                        if !matches!(
+                            error.kind(),
+                            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                        ) =>
+                    {
+                        return Err(error);
+                    }
+                    _ => self.disk.sync_dir(directory)?,
+                }
             }
             Err(error) => return Err(error),
         }
+        // Before it is protected: the removed temporary must not come back as a name that cannot be removed.
+        self.disk.sync_dir(&self.root)?;
         self.disk.protect(path)?;
         Ok(Put::Done)
     }
