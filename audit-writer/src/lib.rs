@@ -23,6 +23,8 @@ pub mod ring;
 pub mod search;
 pub mod segment;
 pub mod ship;
+#[cfg(test)]
+mod simulation;
 pub mod spool;
 pub mod store;
 mod sync;

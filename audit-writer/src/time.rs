@@ -31,6 +31,10 @@ impl Timestamp {
 
     /// The system clock's time.
     pub fn now() -> Timestamp {
+        #[cfg(test)]
+        if let Some(now) = crate::simulation::clock::now() {
+            return now;
+        }
         SystemTime::now().into()
     }
 
