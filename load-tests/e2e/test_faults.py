@@ -65,7 +65,6 @@ def test_service_is_refused_while_evidence_cannot_be_kept_and_comes_back(directo
         wait_until(lambda: gateway.admin("/readyz").status == 503, "not ready")
         assert reason in " ".join(gateway.reasons())
     else:
-        traffic.wait_for(200, 1)
         wait_until(gateway.has_met_a_fault, "the fault is met")
     gateway.faults()
     traffic.wait_for(200, 100, timeout=10)
