@@ -35,11 +35,12 @@ def unclean_log(name: str = "audit.test/gw-1") -> LogWriter:
     writer.segment([start(key_id), completed("/orders/1"), completed("/orders/2")])
     crashed, last = timestamp(writer.now), writer.tree.end - 1
     writer.boot = "00000002"
-    again = start(key_id, unclean=True, last_durable_seq=last)
+    begun = timestamp(writer.now + writer.step)
+    again = start(key_id, unclean=True, last_durable_seq=last) | {"ts": begun}
     writer.segment(
         [
             again,
-            gap(None, "crash", crashed, timestamp(writer.now)),
+            gap(None, "crash", crashed, begun),
             stored(0, writer.last_sha256),
             completed("/orders/3"),
             stop(1),
