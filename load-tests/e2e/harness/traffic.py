@@ -36,6 +36,10 @@ class Traffic:
         """Sends no more, and returns when all is answered."""
         self._do(self._askers.rest()).result(30)
 
+    def go_on(self) -> None:
+        """After a rest."""
+        self._loop.call_soon_threadsafe(self._askers.go)
+
     def close(self) -> None:
         """Ends all that goes on."""
 
