@@ -42,8 +42,9 @@ pub(crate) async fn upstream(folder: &Path) -> anyhow::Result<Server> {
 
 fn nginx_conf(address: SocketAddr) -> String {
     let body = "x".repeat(1024);
+    // One process: workers of a master that is killed would stay.
     format!(
-        "daemon off; worker_processes 1; pid nginx.pid; error_log stderr crit;\n\
+        "daemon off; master_process off; pid nginx.pid; error_log stderr crit;\n\
          events {{ worker_connections 1024; }}\n\
          http {{\n  access_log off; keepalive_requests 1000000000; client_body_temp_path tmp; proxy_temp_path tmp;\n  \
          fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;\n  \
