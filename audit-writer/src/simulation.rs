@@ -15,6 +15,7 @@ pub(crate) mod clock;
 mod disk;
 mod gateway;
 mod model;
+mod mutations;
 mod op;
 mod read;
 mod seeds;

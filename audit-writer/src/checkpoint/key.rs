@@ -234,7 +234,7 @@ impl SigningKey {
         self.key.sign(text).to_bytes()
     }
 
-    fn from_seed(name: LogName, seed: &[u8; 32]) -> SigningKey {
+    pub(crate) fn from_seed(name: LogName, seed: &[u8; 32]) -> SigningKey {
         let key = ed25519_dalek::SigningKey::from_bytes(seed);
         SigningKey { verifier: VerifierKey::new(name, key.verifying_key()), key }
     }

@@ -31,9 +31,9 @@ use super::chance::Chance;
 use crate::disk::{Disk, DiskFile, Lock};
 
 /// Where the spool lies.
-pub(super) const SPOOL: &str = "/spool";
+pub(super) const SPOOL: &str = "/gateway/spool";
 /// Where the store lies.
-pub(super) const STORE: &str = "/store";
+pub(super) const STORE: &str = "/mount/store";
 
 /// When within its last operation a process, or the power, goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,8 @@ struct State {
     part: Part,
     steps: BTreeMap<Step, u64>,
     mutation: Option<Step>,
+    /// So many operations after the mutation power goes.
+    strike: Option<usize>,
     /// What no program should do to a store.
     violations: Vec<String>,
     chance: Chance,
@@ -102,6 +104,8 @@ impl SimDisk {
             part: Part::Recovery,
             steps: BTreeMap::new(),
             mutation,
+            // One run in two is left to itself.
+            strike: (seed % 2 == 1).then_some((seed / 2 % 8) as usize),
             violations: Vec::new(),
             chance: Chance::new(seed),
         })))
@@ -147,7 +151,8 @@ impl SimDisk {
 
     /// A process that is doomed is so no longer.
     pub(super) fn pardon(&self) {
-        self.state().doom = None;
+        let mut state = self.state();
+        (state.doom, state.strike) = (None, None);
     }
 
     /// The process ends at the `operations`th operation from now.
@@ -309,9 +314,18 @@ impl State {
             Operation::SyncDir => self.find(path).ok().and_then(|id| self.folder(id).ok()?.newest()),
             _ => None,
         };
+        if operation == Operation::SyncDir && after.is_none() {
+            return Verdict::Go;
+        }
         let step = Step { part: self.part, operation, class: Class::of(path), after };
         *self.steps.entry(step).or_default() += 1;
-        if self.mutation == Some(step) { Verdict::Skip } else { Verdict::Go }
+        if self.mutation != Some(step) {
+            return Verdict::Go;
+        }
+        if let Some(operations) = self.strike.filter(|_| self.doom.is_none()) {
+            self.doom = Some((operations, Moment::Before));
+        }
+        Verdict::Skip
     }
 
     fn end_process(&mut self) {
@@ -558,7 +572,7 @@ impl Disk for SimDisk {
                     // So it is with the immutable attribute.
                     return Err(Errno::PERM.into());
                 }
-                state.folder_mut(above)?.remove(&name);
+                state.folder_mut(above)?.remove(&name, Class::of(path));
             }
             Ok(())
         };

@@ -33,7 +33,6 @@ pub(super) enum Depth {
 #[derive(Debug, Default)]
 pub(super) struct Tale {
     /// The steps that were seen.
-    #[expect(dead_code, reason = "the list of mutations is made of them")]
     pub(super) steps: BTreeMap<Step, u64>,
     pub(super) boots: usize,
     pub(super) power_losses: usize,
@@ -149,7 +148,7 @@ impl World<'_> {
     fn look(&mut self) -> Result<(), Failure> {
         self.settle()?;
         if self.disk.is_dead() {
-            let crash = self.doomed.unwrap_or(Crash::Killed);
+            let crash = self.doomed.unwrap_or(Crash::PowerLost);
             self.crash(crash)?;
         }
         if let Some(violation) = self.disk.violations().first() {
@@ -244,7 +243,7 @@ impl World<'_> {
         self.model.boots.iter_mut().for_each(|boot| boot.quiet &= boot.durable == boot.captured.len());
         let boot = self.model.boots.last_mut().expect("a gateway runs in a boot");
         if self.disk.is_dead() {
-            let crash = self.doomed.unwrap_or(Crash::Killed);
+            let crash = self.doomed.unwrap_or(Crash::PowerLost);
             if stopped {
                 boot.durable = boot.captured.len();
             }
@@ -478,6 +477,12 @@ impl World<'_> {
         self.check_end(&files, depth)?;
         // All of it is durable by now.
         self.disk.lose_power();
+        let all = self.disk.files(Path::new(STORE));
+        if let Some((path, _)) =
+            all.iter().find(|(path, (_, protected))| *protected && !files.contains_key(*path))
+        {
+            return failure("nothing comes back that nobody can remove", path.display().to_string());
+        }
         let left = self.objects();
         if let Some((path, _)) = files.iter().find(|(path, file)| left.get(*path) != Some(file)) {
             return failure("what is in the store is durable", path.display().to_string());

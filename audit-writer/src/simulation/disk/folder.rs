@@ -40,11 +40,17 @@ impl Folder {
 
     pub(super) fn set(&mut self, name: &OsStr, id: Id, by: (&'static str, Class)) {
         self.change(Change::Set(name.to_owned(), id));
-        self.newest = Some(by);
+        if by.1.keeps_its_name() {
+            self.newest = Some(by);
+        }
     }
 
-    pub(super) fn remove(&mut self, name: &OsStr) {
+    pub(super) fn remove(&mut self, name: &OsStr, class: Class) {
         self.change(Change::Remove(name.to_owned()));
+        // Of the removals those that must last: such a name may come back as one of an object that nobody can change.
+        if class.name().starts_with("store") {
+            self.newest = Some(("remove", class));
+        }
     }
 
     pub(super) fn rename(&mut self, from: &OsStr, to: &OsStr, id: Id, by: (&'static str, Class)) {

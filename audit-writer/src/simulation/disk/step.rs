@@ -39,6 +39,12 @@ impl Class {
         self.0
     }
 
+    /// Whether it matters that a new name of such a file outlives a power failure. What is written beside, and what is
+    /// made again, is looked for by nobody.
+    pub(in super::super) fn keeps_its_name(self) -> bool {
+        !self.0.ends_with("temporary") && !matches!(self.0, "building" | "lock")
+    }
+
     /// The kind of what lies at `path`, by the names of `docs/format.md`.
     pub(in super::super) fn of(path: &Path) -> Class {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -46,6 +52,9 @@ impl Class {
             path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
         let is_digits = |text: &str| text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit());
         Class(match (above, name) {
+            (_, "") => "/",
+            (_, "gateway") => "gateway/",
+            (_, "mount") => "mount/",
             (_, "spool") => "spool/",
             (_, "store") => "store/",
             (_, "a.test") => "store/…",

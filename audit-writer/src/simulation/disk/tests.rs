@@ -5,8 +5,7 @@ use crate::disk::{self, Disk};
 
 fn disk_with_folder(seed: u64) -> SimDisk {
     let disk = SimDisk::new(seed, None);
-    disk.make_dir(Path::new(SPOOL)).expect("made");
-    disk.sync_dir(Path::new("/")).expect("synced");
+    disk::create_dir(&disk, Path::new(SPOOL)).expect("made");
     disk
 }
 
