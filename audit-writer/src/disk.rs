@@ -283,20 +283,23 @@ pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<Box<dyn
 /// # Errors
 /// What the file system says.
 pub fn create_dir(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-    let made = match disk.make_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match above {
-            Some(above) => create_dir(disk, above).and_then(|()| disk.make_dir(path)),
-            None => Err(error),
-        },
-        made => made,
-    };
-    let is_new = match made {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-        made => made.map(|()| true)?,
+    let Some(above) = path.parent() else { return Ok(()) };
+    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+    let is_new = match disk.list(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Those above first, also where they are there: nothing stands in a directory whose own name may go.
+            if above != Path::new(".") {
+                create_dir(disk, above)?;
+            }
+            match disk.make_dir(path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                made => made.is_ok(),
+            }
+        }
+        listed => listed.map(|_| false)?,
     };
     // Also of one that is there: whoever made it may have died, or failed, before its name was durable.
-    match disk.sync_dir(above.unwrap_or(Path::new("."))) {
+    match disk.sync_dir(above) {
         // Where we may not look above, it is not ours.
         Err(error) if !is_new && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         synced => synced,
