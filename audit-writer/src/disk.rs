@@ -306,6 +306,24 @@ pub fn create_dir(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes the directories of `path` that lie below `base`; each name is durable when this returns. `base` itself is not
+/// made: where it is not there, that is an error.
+///
+/// # Errors
+/// What the file system says.
+pub fn create_dir_below(disk: &dyn Disk, base: &Path, path: &Path) -> io::Result<()> {
+    let mut above = base.to_owned();
+    for name in path.strip_prefix(base).map_err(io::Error::other)? {
+        let made = above.join(name);
+        match disk.make_dir(&made) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => disk.sync_dir(&above)?,
+        }
+        above = made;
+    }
+    Ok(())
+}
+
 /// All of a file.
 ///
 /// # Errors
@@ -416,5 +434,19 @@ mod tests {
         assert!(RealDisk.lock(&path).expect("asked").is_none());
         drop(held);
         assert!(RealDisk.lock(&path).expect("asked").is_some());
+    }
+
+    #[test]
+    fn directories_are_made_below_a_base_and_never_the_base_itself() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let base = dir.path().join("log");
+        let path = base.join("segments/date=2026-11-24");
+        let error = create_dir_below(&RealDisk, &base, &path).expect_err("no base");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(RealDisk.list(dir.path()).expect("list").is_empty());
+        fs::create_dir(&base).expect("made");
+        create_dir_below(&RealDisk, &base, &path).expect("made");
+        create_dir_below(&RealDisk, &base, &path).expect("there");
+        assert!(path.is_dir());
     }
 }

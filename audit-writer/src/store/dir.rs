@@ -49,7 +49,12 @@ impl DirectoryStore {
 
     fn put(&self, name: &str, path: &Path, content: Content<'_>) -> io::Result<Put> {
         let directory = path.parent().unwrap_or(&self.root);
-        disk::create_dir(&*self.disk, directory)?;
+        // The marker makes the log's folder, and nothing else does: below a store whose mount vanished meanwhile lies a
+        // bare directory, which must not be taken for it.
+        match log_folder(name) {
+            Some(log) => disk::create_dir_below(&*self.disk, &self.root.join(log), directory)?,
+            None => disk::create_dir_below(&*self.disk, &self.root, directory)?,
+        }
         let temporary = self.temporary(name);
         // Asked first: what an earlier try has put may be protected by now, and its temporary be back after a power
         // failure as a second name of it, which then nobody can remove.
@@ -87,6 +92,12 @@ impl DirectoryStore {
         self.disk.protect(path)?;
         Ok(Put::Done)
     }
+}
+
+/// The folder of the log that an object belongs to; `None` for the marker, which lies in it.
+fn log_folder(name: &str) -> Option<&str> {
+    let folders = ["/segments/", "/checkpoints/", "/configs/"];
+    folders.iter().filter_map(|folder| name.find(folder)).min().map(|end| &name[..end])
 }
 
 enum Put {
@@ -170,6 +181,22 @@ mod tests {
         let mode =
             std::fs::metadata(fixture.0.path().join("store/a/b/c")).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o444);
+    }
+
+    #[test]
+    fn only_the_marker_makes_the_folder_of_its_log() {
+        let fixture = Fixture::new();
+        let store = &fixture.1;
+        store.prepare().expect("made");
+        for name in ["a/b/checkpoints/0000000000", "a/b/segments/date=2026-11-24/0", "a/b/configs/c.yaml"] {
+            let error = store.put_new(name, Content::Bytes(b"x")).expect_err("a bare directory");
+            assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+        }
+        assert!(!fixture.0.path().join("store/a").exists());
+        store.put_new("a/b/log", Content::Bytes(b"x")).expect("the marker");
+        for name in ["a/b/checkpoints/0000000000", "a/b/segments/date=2026-11-24/0", "a/b/configs/c.yaml"] {
+            store.put_new(name, Content::Bytes(b"x")).expect("put");
+        }
     }
 
     #[test]
