@@ -1,9 +1,11 @@
 //! The key on disk: `NAME.key` (mode 0600) holds the private key, `NAME.pub` beside it the verifier key.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use crate::checkpoint::{KeyError, LogName, SigningKey};
 
@@ -79,6 +81,17 @@ pub fn public_path(private: &Path) -> PathBuf {
 /// # Errors
 /// See [`KeyFileError`].
 pub fn read(path: &Path) -> Result<SigningKey, KeyFileError> {
+    let text = read_private(path)?;
+    let text = std::str::from_utf8(&text)
+        .map_err(|_| KeyFileError::Form { path: path.into(), source: KeyError::PrivateForm })?;
+    text.trim_end().parse().map_err(|source| KeyFileError::Form { path: path.into(), source })
+}
+
+/// The bytes of a file that holds a key: a small one, for its owner's eyes only.
+///
+/// # Errors
+/// [`KeyFileError::Absent`], [`KeyFileError::Read`], [`KeyFileError::NoFile`], [`KeyFileError::Exposed`].
+pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => KeyFileError::Absent { path: path.into() },
         _ => KeyFileError::Read { path: path.into(), source },
@@ -92,8 +105,13 @@ pub fn read(path: &Path) -> Result<SigningKey, KeyFileError> {
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Exposed { path: path.into(), mode });
     }
-    let text = io::read_to_string(file).map_err(failed)?;
-    text.trim_end().parse().map_err(|source| KeyFileError::Form { path: path.into(), source })
+    // With room for all of it, so that no copy is left behind where the buffer grew.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_KEY as usize + 1));
+    file.take(MAX_KEY + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_KEY {
+        return Err(KeyFileError::NoFile { path: path.into() });
+    }
+    Ok(bytes)
 }
 
 /// Makes a key for `log` in `path`, and its public file; neither may exist.

@@ -19,6 +19,7 @@ pub mod open_requests;
 pub mod progress;
 pub mod record;
 pub mod recover;
+pub mod redact;
 pub mod ring;
 pub mod search;
 pub mod segment;

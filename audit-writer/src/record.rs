@@ -25,7 +25,7 @@ pub use encode::Entry;
 pub use lifecycle::{Clock, Counters, Heartbeat, SegmentBegin, Start, Stop, Stored};
 pub(crate) use lifecycle::{EventHeartbeat, EventSegment, EventStart, EventStop, EventStored};
 pub use line::{Brief, SegmentLine};
-pub use parts::{Cut, Headers, QueryKeys, Request, Response, Source, Trunc, Upstream};
+pub use parts::{Cut, Headers, QueryKeys, QueryPairs, Request, Response, Source, Trunc, Upstream};
 pub use scan::BadLine;
 
 use crate::time::Timestamp;

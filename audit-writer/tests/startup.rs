@@ -8,7 +8,7 @@ use std::sync::Arc;
 use audit_writer::audit_log::AuditLog;
 use audit_writer::disk::{Disk, DiskFile, Lock, RealDisk};
 use audit_writer::record::{
-    Entry, Headers, KindReceived, QueryKeys, Received, Request, Source, Unnumbered, V1,
+    Entry, Headers, KindReceived, QueryKeys, QueryPairs, Received, Request, Source, Unnumbered, V1,
 };
 use audit_writer::ring::{Need, Ticket};
 use audit_writer::time::Timestamp;
@@ -368,6 +368,7 @@ fn receive(log: &AuditLog, id: &str) -> Ticket {
             path: "/",
             raw: None,
             query: QueryKeys(""),
+            query_values: QueryPairs(""),
             http: "1.1",
             bytes: 0,
             headers: Headers(&[]),

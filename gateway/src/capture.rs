@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use audit_writer::accounting;
 use audit_writer::record::{End, KindEnded, Response};
+use audit_writer::redact::{HmacKey, Redacted};
 use audit_writer::ring::{Need, Ticket};
 use audit_writer::time::Timestamp;
 use http::HeaderValue;
@@ -75,6 +76,8 @@ pub struct Exchange {
     pub trace: TraceContext,
     /// Whether its peer is a proxy whose word is taken.
     pub trusted: bool,
+    /// Its path and target as records have them, where something in them is hidden.
+    redacted: Option<Redacted>,
     client: IpAddr,
     claims: Vec<HeaderValue>,
     head_bytes: u64,
@@ -130,6 +133,7 @@ impl Capture {
         let inbound = inbound.and_then(RequestId::inbound);
         let (asked, understood) = Asked::read(head, Scheme::Http);
         self.exchange = Some(Exchange {
+            redacted: self.gateway.templates.redact(asked.path(), asked.raw()),
             asked,
             understood,
             request_id: inbound.unwrap_or_else(|| RequestId::generate(self.received)),
@@ -163,7 +167,11 @@ impl Capture {
         exchange.route = Some(plan.route.index);
         let headers = &session.req_header().headers;
         for (place, name) in plan.route.headers.iter().enumerate() {
-            exchange.kept.extend(headers.get_all(name).iter().map(|value| (place, value.clone())));
+            let values = headers.get_all(name).iter();
+            match &plan.hmac[place] {
+                None => exchange.kept.extend(values.map(|value| (place, value.clone()))),
+                Some(key) => exchange.kept.extend(values.map(|value| (place, hashed(key, value)))),
+            }
         }
         if let Some(timeout) = plan.route.timeout {
             self.attempt.set_deadline(self.started + timeout);
@@ -320,6 +328,11 @@ impl Capture {
             }
         }
     }
+}
+
+/// What a record has in place of a header's value.
+fn hashed(key: &HmacKey, value: &HeaderValue) -> HeaderValue {
+    HeaderValue::try_from(key.hash(value.as_bytes())).expect("letters, digits, `-` and `:`")
 }
 
 impl Drop for Capture {

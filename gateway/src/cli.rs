@@ -52,6 +52,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Make the key that signs a log's checkpoints.
     Keygen(KeygenArgs),
+    /// Print what records have in place of a hashed value, to search for it.
+    Hash(HashArgs),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Print the version, the format it writes, and how it was built.
@@ -221,6 +223,24 @@ pub struct KeygenArgs {
     /// The directory for gateway.key (mode 0600) and gateway.pub
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
+}
+
+/// `sealgate hash`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The key is that of `audit.redact.hmac_key`. A value on the command line shows in the list of processes and in your shell's
+history: `-` reads it from standard input, without the newline at its end.
+
+Examples:
+  printf %s p-4711 | sealgate hash -
+  sealaudit search STORE --format ndjson | grep -F \"$(sealgate hash -c /etc/sealgate/sealgate.yaml p-4711)\"")]
+pub struct HashArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub config: ConfigArgs,
+    /// The value, or - for standard input
+    #[arg(value_name = "VALUE|-")]
+    pub value: std::ffi::OsString,
 }
 
 /// `sealgate completions`

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use audit_writer::redact::PathTemplates;
 use http::Method;
 use serde::Serialize;
 
-use crate::config::{self, Config, Durability, DurationText, PathMatch, Query, WrittenIn};
+use crate::config::{self, Config, Durability, DurationText, PathKept, PathMatch, WrittenIn};
 use crate::normalise::{self, Refusal, Scheme};
 use crate::route::{Route, Router};
 
@@ -91,6 +92,8 @@ pub struct Forwarded {
     pub durability: Durability,
     /// Where that is written: `routes[0].audit.durability`, `audit.durability`, or nowhere.
     pub durability_from: String,
+    /// The path that the record has.
+    pub recorded_path: String,
     /// The request headers that the record keeps.
     pub headers: Vec<String>,
     /// What the record keeps of the query.
@@ -173,6 +176,7 @@ fn forwarded(config: &Config, route: &Route, host: String, path: String, sent: S
     let (durability, written) = config.durability_of(&config.routes[route.index]);
     let endpoints = config.upstreams.get(&*route.upstream).map(|upstream| upstream.endpoints.fixed.clone());
     Forwarded {
+        recorded_path: recorded_path(config, &config.routes[route.index], &path),
         why: why(&config.routes[route.index], &host),
         host,
         path,
@@ -191,12 +195,25 @@ fn forwarded(config: &Config, route: &Route, host: String, path: String, sent: S
             WrittenIn::Audit => "audit.durability".into(),
             WrittenIn::Nowhere => "default".into(),
         },
-        headers: route.headers.iter().map(ToString::to_string).collect(),
-        query: match route.query {
-            Query::None => "none",
-            Query::Keys => "keys",
-        },
+        headers: route
+            .headers
+            .iter()
+            .map(|header| match config.audit.redact.hmac.contains(header) {
+                true => format!("{header} (hmac)"),
+                false => header.to_string(),
+            })
+            .collect(),
+        query: route.query.as_str(),
     }
+}
+
+/// The path as a record has it.
+fn recorded_path(config: &Config, route: &config::Route, path: &str) -> String {
+    if route.audit.path == PathKept::Route {
+        return route.matches.pattern();
+    }
+    let templates = PathTemplates::new(config.audit.redact.paths.iter().cloned());
+    templates.redact(path, None).map_or_else(|| path.to_owned(), |redacted| redacted.path.into())
 }
 
 /// What of a route matched, most decisive first.
@@ -254,7 +271,7 @@ impl fmt::Display for Explanation {
                     written => format!("by `{written}`"),
                 };
                 writeln!(f, "  durability  {}: {from}; {}", to.durability.as_str(), promise(to.durability))?;
-                write!(f, "  recorded    headers: {headers}; query: {}", to.query)
+                write!(f, "  recorded    path: {}; headers: {headers}; query: {}", to.recorded_path, to.query)
             }
             Outcome::NoRoute { status, host, path, routes } => {
                 let method = if *status == 405 { format!(", method {}", self.method) } else { String::new() };

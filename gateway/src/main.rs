@@ -1,13 +1,15 @@
 //! The program `sealgate`: which command, and what it exits with.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use audit_writer::checkpoint::LogName;
 use clap::{CommandFactory as _, Parser as _};
 use gateway::cli::{
-    Cli, Command, CompletionsArgs, ExplainArgs, Format, KeygenArgs, ProxyArgs, RunArgs, ValidateArgs, exit,
+    Cli, Command, CompletionsArgs, ExplainArgs, Format, HashArgs, KeygenArgs, ProxyArgs, RunArgs,
+    ValidateArgs, exit,
 };
 use gateway::config::{self, Config, Problems};
 use gateway::diagnostics;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Command::Validate(args) => validate(&args),
         Command::Explain(args) => explain_request(&args),
         Command::Keygen(args) => make_key(&args),
+        Command::Hash(args) => hash(&args),
         Command::Schema => print(config::schema().trim_end()),
         Command::Version => print(&gateway::version()),
         Command::Completions(args) => completions(&args),
@@ -171,6 +174,39 @@ fn make_key(args: &KeygenArgs) -> io::Result<u8> {
         Ok(verifier) => print(&verifier.to_string()),
         Err(error) => fail(exit::FAILED, error),
     }
+}
+
+/// Bytes of the longest value that is hashed; no header is longer.
+const MAX_VALUE: u64 = 1 << 20;
+
+fn hash(args: &HashArgs) -> io::Result<u8> {
+    let config = match load(args.config.config.as_deref()) {
+        Ok(config) => config,
+        Err(reported) => return reported,
+    };
+    let key = match config.audit.redact.read_hmac_key() {
+        Ok(Some(key)) => key,
+        Ok(None) => {
+            return fail(
+                exit::CONFIGURATION,
+                anyhow::anyhow!("the configuration has no `audit.redact.hmac_key`"),
+            );
+        }
+        Err(error) => return fail(exit::CONFIGURATION, error),
+    };
+    if args.value != "-" {
+        return print(&key.hash(args.value.as_bytes()));
+    }
+    let mut value = Vec::new();
+    io::stdin().lock().take(MAX_VALUE + 1).read_to_end(&mut value)?;
+    if value.len() as u64 > MAX_VALUE {
+        return fail(
+            exit::USAGE,
+            anyhow::anyhow!("standard input: expected a value of at most {MAX_VALUE} bytes"),
+        );
+    }
+    let value = value.strip_suffix(b"\n").unwrap_or(&value);
+    print(&key.hash(value.strip_suffix(b"\r").unwrap_or(value)))
 }
 
 fn completions(args: &CompletionsArgs) -> io::Result<u8> {

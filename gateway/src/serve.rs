@@ -15,6 +15,7 @@ use audit_writer::config::{AuditConfig, KeyConfig, RingConfig, SegmentConfig, Sp
 use audit_writer::disk::{Disk, RealDisk};
 use audit_writer::metrics::AuditMetrics;
 use audit_writer::record::RouteName;
+use audit_writer::redact::{HmacKey, HmacKeyError, PathTemplates};
 use audit_writer::ring::Recorder;
 use audit_writer::ship::Fatal;
 use http::Method;
@@ -27,7 +28,7 @@ use tokio::sync::watch;
 
 use crate::admin::{Admin, Audience, Facts};
 use crate::client_address::ClientAddresses;
-use crate::config::{self, Config, Durability};
+use crate::config::{self, Config, Durability, PathKept};
 use crate::edge::{ConnectionLimit, Drain, Edge, Listener, Patience, Rejections, bind};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
@@ -74,6 +75,9 @@ pub enum ServeError {
     /// A metric was registered twice.
     #[error("cannot register a metric")]
     Metrics(#[from] prometheus::Error),
+    /// There is no key for what is to be hashed.
+    #[error("`audit.redact.hmac_key`")]
+    HmacKey(#[from] HmacKeyError),
     /// Two routes would take the same request; the configuration's own check finds it earlier, with its place.
     #[error("routes[{0}] and routes[{1}] take the same requests")]
     Tie(usize, usize),
@@ -85,7 +89,7 @@ impl ServeError {
         match self {
             ServeError::Bind { .. } => 75,
             ServeError::Broken(_) => 70,
-            ServeError::Tie(..) => 78,
+            ServeError::Tie(..) | ServeError::HmacKey(_) => 78,
             ServeError::Open(error) => error.exit_code(),
             ServeError::Signals(_) | ServeError::Stop(_) | ServeError::Metrics(_) => 1,
         }
@@ -146,6 +150,7 @@ pub fn run(config: &Config, started: impl FnOnce()) -> Result<(), ServeError> {
 ///
 /// As [`run`].
 pub fn run_on(disk: Arc<dyn Disk>, config: &Config, started: impl FnOnce()) -> Result<(), ServeError> {
+    let hmac_key = config.audit.redact.read_hmac_key()?.map(Arc::new);
     let sockets = Sockets::bind(config)?;
     let signals = Signals::catch().map_err(ServeError::Signals)?;
     let registry = prometheus::Registry::new();
@@ -159,7 +164,8 @@ pub fn run_on(disk: Arc<dyn Disk>, config: &Config, started: impl FnOnce()) -> R
     let (stop, stopped) = watch::channel(false);
     let drain = Arc::new(Drain::default());
     let readiness = Arc::new(Readiness::new(refuses(config).then(|| recorder.clone())));
-    let gateway = Arc::new(gateway(config, &metrics, recorder.clone(), stopped.clone(), drain.clone())?);
+    let gateway = gateway(config, &metrics, recorder.clone(), stopped.clone(), drain.clone(), hmac_key)?;
+    let gateway = Arc::new(gateway);
     let listeners = config.listen.iter().zip(sockets.listen).map(|(listener, socket)| {
         (Arc::new(edge_listener(listener, &metrics, recorder.clone(), drain.clone())), socket)
     });
@@ -208,6 +214,7 @@ pub(crate) fn gateway(
     recorder: Recorder,
     stop: watch::Receiver<bool>,
     drain: Arc<Drain>,
+    hmac_key: Option<Arc<HmacKey>>,
 ) -> Result<Gateway, ServeError> {
     let router = Router::new(&config.routes).map_err(|ties| {
         ties.first().map_or(ServeError::Tie(0, 0), |tie| ServeError::Tie(tie.first, tie.second))
@@ -222,6 +229,13 @@ pub(crate) fn gateway(
         .iter()
         .map(|route| Plan {
             name: RouteName::new(&route.name),
+            pattern: pattern(&config.routes[route.index]),
+            hmac: config.routes[route.index]
+                .audit
+                .headers
+                .iter()
+                .map(|header| hmac_key.clone().filter(|_| config.audit.redact.hmac.contains(header)))
+                .collect(),
             durability: config.durability_of(&config.routes[route.index]).0,
             pool: pools[route.upstream.as_str()].clone(),
             metrics: metrics.route(Some(&route.name)),
@@ -238,11 +252,20 @@ pub(crate) fn gateway(
         in_flight: metrics.in_flight(),
         recorder,
         admit_timeout: config.audit.admit_timeout,
+        templates: PathTemplates::new(config.audit.redact.paths.iter().cloned()),
         max_record: config.audit.max_record.as_usize(),
         config_hash: config.hash().into(),
         stop,
         drain,
     })
+}
+
+/// What stands in a route's records in place of paths that are not kept.
+fn pattern(route: &config::Route) -> Option<Box<str>> {
+    match route.audit.path {
+        PathKept::Full => None,
+        PathKept::Route => Some(route.matches.pattern().into()),
+    }
 }
 
 /// The methods that `Allow` may name: the usual ones, and those that routes are told of.

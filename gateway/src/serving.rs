@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit_writer::record::RouteName;
+use audit_writer::redact::{HmacKey, PathTemplates};
 use audit_writer::ring::Recorder;
 use http::Method;
 use prometheus::IntGauge;
@@ -33,6 +34,8 @@ pub struct Gateway {
     pub recorder: Recorder,
     /// How long a request waits for a slot.
     pub admit_timeout: Duration,
+    /// What records hide of paths.
+    pub templates: PathTemplates,
     /// Bytes of the longest record.
     pub max_record: usize,
     /// The first 8 hex digits of the configuration's SHA-256.
@@ -49,6 +52,10 @@ pub struct Plan {
     pub route: Arc<Route>,
     /// Its name, as records carry it.
     pub name: RouteName,
+    /// What stands in its records in place of the path, where that is not kept.
+    pub pattern: Option<Box<str>>,
+    /// The key, for each of its headers that records tell as an HMAC.
+    pub hmac: Box<[Option<Arc<HmacKey>>]>,
     /// What must be certain of a request's evidence.
     pub durability: Durability,
     /// Where its requests go.

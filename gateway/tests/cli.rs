@@ -156,6 +156,67 @@ fn the_environment_is_looked_at_unless_told_otherwise() {
     complains(&fresh, &["`path` in audit.spool (value: data/spool)", "expected a directory"]);
 }
 
+/// A configuration that redacts, and its key file.
+fn redacting(directory: &Path, key: &[u8], mode: u32) -> String {
+    let file = directory.join("hmac.key");
+    fs::write(&file, key).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    let redact =
+        "redact: { hmac_key: hmac.key, hmac: [request.headers.x-tenant], paths: [\"/status/{job}\"] }";
+    in_directory(directory, ("audit:\n", &format!("audit:\n  {redact}\n")))
+}
+
+#[test]
+fn hash_prints_what_records_have_in_place_of_a_value() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = redacting(directory.path(), &[0x9b; 20], 0o600);
+    let hash = |value: &str, input: &str| {
+        let mut command = sealgate(&["hash", "-c", &config, "--", value]);
+        command.write_stdin(input).assert()
+    };
+    assert!(err(hash("v", "").code(78)).contains("20 bytes, expected at least 32"));
+
+    // As Python's hmac says.
+    let key: Vec<u8> = (0..64).map(|n| n ^ 0xa5).collect();
+    redacting(directory.path(), &key, 0o600);
+    let expected = "hmac-sha256:5daf7898:a8fcf56c7931a87fc71d8dc1d06e661bb38757305febc91f96ae6cae88191404\n";
+    assert_eq!(out(hash("p-4711", "").code(0)), expected);
+    assert_eq!(out(hash("-", "p-4711").code(0)), expected);
+    assert_eq!(out(hash("-", "p-4711\n").code(0)), expected);
+    assert_ne!(out(hash("-", "p-4711\n\n").code(0)), expected);
+    assert_eq!(out(hash("", "").code(0)), out(hash("-", "").code(0)));
+    hash("-", &"x".repeat(1_048_577)).code(2).stdout("");
+    sealgate(&["hash", "-c", &config]).assert().code(2);
+
+    redacting(directory.path(), &key, 0o644);
+    assert!(err(hash("p-4711", "").code(78).stdout("")).contains("mode 0600"));
+    let found = err(sealgate(&["validate", "-c", &config]).assert().code(78));
+    assert!(
+        found.contains("`hmac_key` in audit.redact (value: hmac.key): expected a key for HMAC"),
+        "{found}"
+    );
+    fs::remove_file(directory.path().join("hmac.key")).unwrap();
+    assert!(err(hash("p-4711", "").code(78)).contains("there is no key"));
+    assert!(
+        err(sealgate(&["hash", "-c", LEAST, "v"]).assert().code(78)).contains("no `audit.redact.hmac_key`")
+    );
+    sealgate(&["run", "-c", &config]).assert().code(78);
+    assert!(!directory.path().join("data").exists(), "nothing was begun");
+}
+
+#[test]
+fn what_is_redacted_and_has_no_effect_is_a_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = redacting(directory.path(), b"", 0o600);
+    let warned = err(sealgate(&["validate", "--no-environment", "-c", &config]).assert().code(0));
+    assert!(
+        warned.contains("warning: no effect of `hmac[0]` in audit.redact (value: request.headers.x-tenant): no route keeps"),
+        "{warned}"
+    );
+    let explained = out(sealgate(&["explain", "-c", &config, "GET", "http://h/status"]).assert().code(0));
+    assert!(explained.contains("recorded    path: /status; headers: none; query: keys"), "{explained}");
+}
+
 #[test]
 fn explain_says_where_a_request_goes() {
     let explain = |url: &str| out(sealgate(&["explain", "-c", FULL, "GET", url]).assert().code(0));
@@ -170,7 +231,7 @@ GET http://API.example.com:80/v1//x/../orders/%34%32?page=2
   timeout     none
   auth        none
   durability  strict: by `routes[0].audit.durability`; a `received` record is synced before it goes upstream, a crash loses none; 503 when that cannot be
-  recorded    headers: user-agent, x-tenant; query: none
+  recorded    path: /v1/orders/*; headers: user-agent, x-tenant (hmac); query: none
 ";
     assert_eq!(text, expected);
     let status = explain("http://any.example/status");

@@ -110,7 +110,7 @@ fn defaults_are_what_they_are_said_to_be() {
         let mut json = serde_json::to_value(config).unwrap();
         for audit in ["/audit", "/routes/0/audit", "/routes/1/audit"] {
             let audit = json.pointer_mut(audit).and_then(serde_json::Value::as_object_mut);
-            audit.map(|audit| audit.remove("durability"));
+            audit.map(|audit| (audit.remove("durability"), audit.remove("redact")));
         }
         json
     };
@@ -120,6 +120,7 @@ fn defaults_are_what_they_are_said_to_be() {
     for part in ["upstreams", "audit", "shutdown"] {
         assert_eq!(full_json[part], least_json[part]);
     }
+    assert_eq!(least.audit.redact, gateway::config::Redact::default());
     assert!(least.admin.is_none() && least.metrics.is_none());
 }
 

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::{
-    Cut, Ended, Gap, Headers, Kind, KindEnded, MAX_LINE, QueryKeys, Received, Rejected, Request, Source,
-    Trunc,
+    Cut, Ended, Gap, Headers, Kind, KindEnded, MAX_LINE, QueryKeys, QueryPairs, Received, Rejected, Request,
+    Source, Trunc,
 };
 use crate::ids::Seq;
 use crate::merkle::Hash;
@@ -194,6 +194,7 @@ struct Cuts<'a> {
     path: &'a str,
     raw: Option<&'a str>,
     query: &'a str,
+    pairs: &'a str,
     headers: Vec<(&'a str, Cow<'a, str>)>,
 }
 
@@ -228,6 +229,7 @@ impl<'a> Cuts<'a> {
             path: shorten(trunc, "request.path", request.path, cap),
             raw: request.raw.map(|raw| shorten(trunc, "request.raw", raw, cap)),
             query: shorten_query(trunc, request.query, cap),
+            pairs: shorten_pairs(trunc, request.query_values, cap),
             headers,
         }
     }
@@ -243,6 +245,7 @@ impl<'a> Cuts<'a> {
             path: self.path,
             raw: self.raw,
             query: QueryKeys(self.query),
+            query_values: QueryPairs(self.pairs),
             headers: Headers(&self.headers),
             ..request.clone()
         }
@@ -282,16 +285,31 @@ fn shorten_query<'a>(trunc: &mut Trunc, query: QueryKeys<'a>, cap: usize) -> &'a
         return query.0;
     }
     note(trunc, "request.query", &query.iter().collect::<Vec<_>>().join("&"));
+    while_they_fit(query.0, cap, |pair| pair.split_once('=').map_or(pair, |(key, _)| key).len())
+}
+
+/// Only whole pairs are kept. The digest is of the pairs joined by `&`.
+fn shorten_pairs<'a>(trunc: &mut Trunc, pairs: QueryPairs<'a>, cap: usize) -> &'a str {
+    if pairs.iter().map(|pair| pair.len() + 1).sum::<usize>() <= cap {
+        return pairs.0;
+    }
+    note(trunc, "request.query_values", &pairs.iter().collect::<Vec<_>>().join("&"));
+    while_they_fit(pairs.0, cap, str::len)
+}
+
+/// The first pairs of a query, as many as fit by what of each counts.
+fn while_they_fit(query: &str, cap: usize, counts: impl Fn(&str) -> usize) -> &str {
     let mut left = cap;
     let mut end = 0;
-    for pair in query.0.split('&') {
-        let key = pair.split_once('=').map_or(pair, |(key, _)| key);
-        if !take(&mut left, key.len() + 1) {
+    let mut begin = 0;
+    for pair in query.split('&') {
+        if !take(&mut left, counts(pair) + 1) {
             break;
         }
-        end = pair.as_ptr().addr() - query.0.as_ptr().addr() + pair.len();
+        end = begin + pair.len();
+        begin = end + 1;
     }
-    &query.0[..end]
+    &query[..end]
 }
 
 #[cfg(test)]
@@ -323,6 +341,7 @@ mod tests {
                 path,
                 raw: None,
                 query: QueryKeys(query),
+                query_values: QueryPairs(""),
                 http: "1.1",
                 bytes: 0,
                 headers: Headers(headers),
@@ -378,16 +397,42 @@ mod tests {
         assert!(line.len() <= 2049 && line.contains("key0") && !line.contains("secret"), "{line}");
     }
 
+    #[test]
+    fn query_values_are_kept_as_they_were_written_and_cut_by_whole_pairs() {
+        let kept = |query: &str, max| {
+            let mut record = ended("/", query, &[], &[]);
+            record.request.query_values = QueryPairs(query);
+            let line = line(&Entry::ended(&record, max), 0);
+            serde_json::from_str::<serde_json::Value>(&line).expect("a JSON object")
+        };
+        let short = kept("page=2&&flag&empty=&=v&page=%C3%A9", 8192);
+        assert_eq!(
+            short["request"]["query_values"],
+            serde_json::json!(["page=2", "flag", "empty=", "=v", "page=%C3%A9"])
+        );
+        assert_eq!(short["request"]["query"], serde_json::json!(["page", "flag", "empty", "page"]));
+        assert!(kept("&&", 8192)["request"].get("query_values").is_none());
+
+        let query = (0..500).map(|n| format!("k{n}=value{n}")).collect::<Vec<_>>().join("&");
+        let long = kept(&query, 4096);
+        assert_eq!(long["trunc"]["request.query_values"]["bytes"], query.len());
+        assert_eq!(long["trunc"]["request.query_values"]["sha256"], Hash::of(query.as_bytes()).to_string());
+        let pairs = long["request"]["query_values"].as_array().expect("some were kept");
+        assert!(pairs.iter().zip(query.split('&')).all(|(kept, sent)| kept == sent) && pairs.len() > 50);
+    }
+
     proptest! {
         #[test]
         fn whatever_a_client_sends_the_line_fits_and_is_json(
-            path in "\\PC{0,3000}", query in "[a-z=&%]{0,5000}", seq in any::<u64>(), max in 2048usize..=65_535,
+            path in "\\PC{0,3000}", query in "[a-z=&%]{0,5000}", seq in any::<u64>(), keeps_values in any::<bool>(), max in 2048usize..=65_535,
             headers in proptest::collection::vec("\\PC{0,3000}", 0..8), claimed in proptest::collection::vec("\\PC{0,500}", 0..50),
         ) {
             let names: Vec<_> = (0..headers.len()).map(|n| format!("x-{n}")).collect();
             let headers: Vec<_> = names.iter().zip(&headers).map(|(n, v)| (n.as_str(), Cow::from(v.as_str()))).collect();
             let claimed: Vec<_> = claimed.iter().map(|c| Cow::from(c.as_str())).collect();
-            let line = line(&Entry::ended(&ended(&path, &query, &headers, &claimed), max), seq);
+            let mut record = ended(&path, &query, &headers, &claimed);
+            record.request.query_values = QueryPairs(if keeps_values { &query } else { "" });
+            let line = line(&Entry::ended(&record, max), seq);
             prop_assert!(line.len() <= max + 1, "{} > {max}", line.len());
             let value: serde_json::Value = serde_json::from_str(&line).expect("a JSON object");
             prop_assert_eq!(value["seq"].as_u64(), Some(seq));

@@ -48,6 +48,9 @@ pub struct Request<'a> {
     /// The names of the query's keys.
     #[serde(skip_serializing_if = "QueryKeys::is_empty")]
     pub query: QueryKeys<'a>,
+    /// The query's pairs as they were written, where the route keeps values.
+    #[serde(skip_serializing_if = "QueryPairs::is_empty")]
+    pub query_values: QueryPairs<'a>,
     /// `1.0`, `1.1` or `2`.
     pub http: &'a str,
     /// Bytes of the body that were received.
@@ -87,6 +90,39 @@ impl JsonSchema for QueryKeys<'_> {
     }
     fn schema_name() -> Cow<'static, str> {
         "QueryKeys".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "items": { "type": "string" }, "minItems": 1 })
+    }
+}
+
+/// A query's pairs, `key=value` or `key`, as they were written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueryPairs<'a>(pub &'a str);
+
+impl<'a> QueryPairs<'a> {
+    /// The pairs, in their order; an empty one is passed over.
+    pub fn iter(self) -> impl Iterator<Item = &'a str> {
+        self.0.split('&').filter(|pair| !pair.is_empty())
+    }
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty() || self.iter().next().is_none()
+    }
+}
+
+impl Serialize for QueryPairs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl JsonSchema for QueryPairs<'_> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "QueryPairs".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "array", "items": { "type": "string" }, "minItems": 1 })

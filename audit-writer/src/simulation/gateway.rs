@@ -20,8 +20,8 @@ use crate::config::{AuditConfig, Instance, KeyConfig, RingConfig, SegmentConfig,
 use crate::ids::Seq;
 use crate::metrics::AuditMetrics;
 use crate::record::{
-    Counters, End, Ended, Entry, Headers, KindEnded, KindReceived, QueryKeys, Received, Request, Response,
-    Source, Unnumbered, V1,
+    Counters, End, Ended, Entry, Headers, KindEnded, KindReceived, QueryKeys, QueryPairs, Received, Request,
+    Response, Source, Unnumbered, V1,
 };
 use crate::ring::{Need, Recorder, Ticket};
 use crate::ship::Try;
@@ -261,6 +261,7 @@ impl InFlight {
             path: &self.path,
             raw: None,
             query: QueryKeys::default(),
+            query_values: QueryPairs::default(),
             http: "1.1",
             bytes: 0,
             headers: Headers::default(),

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use audit_writer::record::{
-    End, Ended, Entry, Headers, KindEnded, KindReceived, QueryKeys, Received, Request, Response, Source,
-    Unnumbered, Upstream, V1,
+    End, Ended, Entry, Headers, KindEnded, KindReceived, QueryKeys, QueryPairs, Received, Request, Response,
+    Source, Unnumbered, Upstream, V1,
 };
 use http::HeaderValue;
 
@@ -103,7 +103,8 @@ impl Capture {
             peer: self.attempt.connection.peer,
             claims: claimed(&exchange.claims).collect(),
             headers: plan.map(|plan| kept_headers(plan, &exchange.kept)).unwrap_or_default(),
-            keys: plan.is_none_or(|plan| plan.route.query == Query::Keys),
+            query: plan.map_or_else(Query::default, |plan| plan.route.query),
+            pattern: plan.and_then(|plan| plan.pattern.as_deref()),
         }
     }
 }
@@ -114,8 +115,10 @@ struct Told<'a> {
     peer: SocketAddr,
     claims: Vec<Cow<'a, str>>,
     headers: Vec<(&'a str, Cow<'a, str>)>,
-    /// Whether the route keeps the query's key names.
-    keys: bool,
+    /// What is kept of the query.
+    query: Query,
+    /// What stands in place of the path.
+    pattern: Option<&'a str>,
 }
 
 impl Told<'_> {
@@ -131,13 +134,20 @@ impl Told<'_> {
 
     fn request(&self, body_bytes: u64) -> Request<'_> {
         let asked = &self.exchange.asked;
+        let query = asked.query().unwrap_or_default();
+        let (path, raw) = match (self.pattern, &self.exchange.redacted) {
+            (Some(pattern), _) => (pattern, None),
+            (None, Some(redacted)) => (&*redacted.path, redacted.raw.as_deref()),
+            (None, None) => (asked.path(), asked.raw()),
+        };
         Request {
             method: asked.method.as_str(),
             scheme: Scheme::Http.as_str(),
             host: asked.host(),
-            path: asked.path(),
-            raw: asked.raw(),
-            query: QueryKeys(asked.query().filter(|_| self.keys).unwrap_or_default()),
+            path,
+            raw,
+            query: QueryKeys(if self.query == Query::None { "" } else { query }),
+            query_values: QueryPairs(if self.query == Query::Values { query } else { "" }),
             http: asked.http(),
             bytes: body_bytes,
             headers: Headers(&self.headers),

@@ -42,7 +42,7 @@ impl Fixture {
         let (stop, stopped) = watch::channel(false);
         let drain = Arc::new(Drain::default());
         let gateway =
-            serve::gateway(&config, &metrics, log.recorder(), stopped, drain.clone()).expect("routes");
+            serve::gateway(&config, &metrics, log.recorder(), stopped, drain.clone(), None).expect("routes");
         let listener = serve::edge_listener(&config.listen[0], &metrics, log.recorder(), drain);
         let (gateway, listener) = (Arc::new(gateway), Arc::new(listener));
         Fixture { gateway, listener, status: log.status_view(), log: Some(log), _stop: stop, directory }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::durability::Durability;
 use super::mapping::Mapping;
 use super::node::Node;
+use super::redact::Redact;
 use super::value::{ByteSize, DurationText, Percent};
 use super::walk::{Read, ReadText, Unreadable, Walk};
 use super::written::{Count, LogText, Switch};
@@ -56,6 +57,9 @@ pub struct Audit {
     pub segment: Segment,
     /// Where sealed segments go.
     pub store: Store,
+    /// What no record tells as it was.
+    #[schemars(default)]
+    pub redact: Redact,
 }
 
 /// `admit_timeout` where none is given.
@@ -192,7 +196,12 @@ impl Read for Audit {
         let spool: Option<Spool> = audit.required("spool");
         let segment = audit.or("segment", Segment::default());
         let store: Option<Store> = audit.required("store");
-        refuse_nesting(&mut audit, key.as_ref(), spool.as_ref(), store.as_ref());
+        let redact = audit.or("redact", Redact::default());
+        let keys = [
+            ("key.file", key.as_ref().map(|key| key.file.as_path())),
+            ("redact.hmac_key", redact.hmac_key.as_deref()),
+        ];
+        refuse_nesting(&mut audit, keys, spool.as_ref(), store.as_ref());
         audit.finish();
         Some(Audit {
             log: log?,
@@ -207,14 +216,15 @@ impl Read for Audit {
             spool: spool?,
             segment,
             store: store?,
+            redact,
         })
     }
 }
 
-/// The spool is emptied and the store never is: neither may lie in the other, nor the key in either of them.
+/// The spool is emptied and the store never is: neither may lie in the other, nor a key in either of them.
 fn refuse_nesting(
     audit: &mut Mapping<'_, '_, '_>,
-    key: Option<&Key>,
+    keys: [(&str, Option<&Path>); 2],
     spool: Option<&Spool>,
     store: Option<&Store>,
 ) {
@@ -227,8 +237,10 @@ fn refuse_nesting(
         audit.bad_value("store.directory", rule);
     }
     for (directory, name) in [(&spool, "audit.spool.path"), (&store, "audit.store.directory")] {
-        if key.is_some_and(|key| lexical(&key.file).starts_with(directory)) {
-            audit.bad_value("key.file", format!("expected a file outside of `{name}`"));
+        for (key, file) in keys {
+            if file.is_some_and(|file| lexical(file).starts_with(directory)) {
+                audit.bad_value(key, format!("expected a file outside of `{name}`"));
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use audit_writer::key_file::{self, KeyFileError};
+use audit_writer::redact::HmacKeyError;
 use rustix::fs::{Access, access};
 
 use super::error::{ConfigError, ErrorKind, Problems};
@@ -10,7 +11,7 @@ use super::walk::split;
 use super::{Audit, Config};
 
 impl Config {
-    /// Looks at the key file and at the directories of spool and store, as far as they exist.
+    /// Looks at the key files and at the directories of spool and store, as far as they exist.
     ///
     /// # Errors
     ///
@@ -19,6 +20,7 @@ impl Config {
         let audit = &self.audit;
         let findings = [
             ("audit.key.file", key(audit)),
+            ("audit.redact.hmac_key", audit.redact.read_hmac_key().err().map(|error| hmac_key(&error))),
             ("audit.spool.path", directory(&audit.spool.path)),
             ("audit.store.directory", directory(&audit.store.directory)),
             ("audit.create_log", marker(audit)),
@@ -73,6 +75,14 @@ fn key(audit: &Audit) -> Option<String> {
         Err(KeyFileError::Form { source, .. }) => Some(format!("expected a key: {source}")),
         Err(KeyFileError::Read { source, .. }) => Some(format!("expected a key: {source}")),
         Err(error) => Some(format!("expected a key: {error}")),
+    }
+}
+
+/// What is wrong with the file of the key for HMAC.
+fn hmac_key(error: &HmacKeyError) -> String {
+    match error {
+        HmacKeyError::File(KeyFileError::Read { source, .. }) => format!("expected a key for HMAC: {source}"),
+        error => format!("expected a key for HMAC: {error}"),
     }
 }
 

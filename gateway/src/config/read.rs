@@ -49,7 +49,7 @@ macro_rules! read_choices {
     };
 }
 
-read_choices!(super::ClientAddressFrom, super::Policy, super::Query, super::Durability);
+read_choices!(super::ClientAddressFrom, super::Policy, super::Query, super::PathKept, super::Durability);
 
 impl Read for bool {
     const EXPECTED: &'static str = "`true` or `false`";

@@ -75,6 +75,14 @@ pub enum PathMatch<'a> {
 }
 
 impl Match {
+    /// The pattern that stands for every path that is taken.
+    pub fn pattern(&self) -> String {
+        match self.path() {
+            PathMatch::Exact(path) => path.to_owned(),
+            PathMatch::Prefix(prefix) => format!("{}/*", prefix.strip_suffix('/').unwrap_or(prefix)),
+        }
+    }
+
     /// The path that is asked for; everything (`/` as a prefix) when none is given.
     pub fn path(&self) -> PathMatch<'_> {
         match (&self.path, &self.path_prefix) {
@@ -111,6 +119,8 @@ pub struct RouteAudit {
     pub headers: Vec<HeaderName>,
     /// What to keep of the query.
     pub query: Query,
+    /// What to keep of the path.
+    pub path: PathKept,
     /// What must be durable before the upstream sees a request: the stricter of this and `audit.durability`, where
     /// both are given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,6 +136,30 @@ pub enum Query {
     /// The names of its keys.
     #[default]
     Keys,
+    /// Its keys, and its pairs with their values.
+    Values,
+}
+
+impl Query {
+    /// The word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Query::None => "none",
+            Query::Keys => "keys",
+            Query::Values => "values",
+        }
+    }
+}
+
+/// What to keep of the path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PathKept {
+    /// The path, but for what `audit.redact.paths` hides.
+    #[default]
+    Full,
+    /// The route's pattern alone: `match.path`, or `match.path_prefix` with `/*` behind it.
+    Route,
 }
 
 /// Headers that carry credentials: they never enter a record.
@@ -297,16 +331,17 @@ impl Read for Auth {
 }
 
 impl Read for RouteAudit {
-    const EXPECTED: &'static str = "a mapping with `headers`, `query`, `durability`";
+    const EXPECTED: &'static str = "a mapping with `headers`, `query`, `path`, `durability`";
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
         let mut audit = walk.mapping(node, path, Self::EXPECTED)?;
         let headers: Vec<HeaderName> = audit.or("headers", Vec::new());
         let query = audit.or("query", Query::default());
+        let path = audit.or("path", PathKept::default());
         let durability = audit.optional("durability");
         audit.distinct("headers", &headers);
         audit.finish();
-        Some(RouteAudit { headers, query, durability })
+        Some(RouteAudit { headers, query, path, durability })
     }
 }
 
@@ -323,7 +358,13 @@ impl ReadText for HeaderName {
 }
 
 impl Choice for Query {
-    const EXPECTED: &'static str = "`none` or `keys`";
-    const CHOICES: Choices<Self> = &[("none", Self::None), ("keys", Self::Keys)];
-    const LATER: &'static [&'static str] = &["values"];
+    const EXPECTED: &'static str = "`none`, `keys` or `values`";
+    const CHOICES: Choices<Self> = &[("none", Self::None), ("keys", Self::Keys), ("values", Self::Values)];
+    const LATER: &'static [&'static str] = &[];
+}
+
+impl Choice for PathKept {
+    const EXPECTED: &'static str = "`full` or `route`";
+    const CHOICES: Choices<Self> = &[("full", Self::Full), ("route", Self::Route)];
+    const LATER: &'static [&'static str] = &[];
 }

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use audit_writer::redact::{MAX_TEMPLATE, PathTemplate};
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -131,6 +132,47 @@ impl JsonSchema for HeaderTexts {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "array", "items": { "type": "string", "minLength": 1 } })
+    }
+}
+
+/// What is replaced by its HMAC, as it is written. In memory they are [`HeaderName`]s.
+pub(super) enum HmacTexts {}
+
+impl HmacTexts {
+    pub(super) fn serialize<S: Serializer>(headers: &[HeaderName], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(headers.iter().map(|name| format!("request.headers.{name}")))
+    }
+}
+
+impl JsonSchema for HmacTexts {
+    fn schema_name() -> Cow<'static, str> {
+        "HmacFields".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "maxItems": 256, "items": { "type": "string", "pattern": r"^(request\.headers\..+|.*\$\{.*)$" } })
+    }
+}
+
+/// Templates of paths as they are written. In memory they are [`PathTemplate`]s.
+pub(super) enum TemplateTexts {}
+
+impl TemplateTexts {
+    pub(super) fn serialize<S: Serializer>(
+        templates: &[PathTemplate],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(templates.iter().map(ToString::to_string))
+    }
+}
+
+impl JsonSchema for TemplateTexts {
+    fn schema_name() -> Cow<'static, str> {
+        "PathTemplates".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "maxItems": 256, "items": { "type": "string", "maxLength": MAX_TEMPLATE, "pattern": r"^(/(.*/)?\{[A-Za-z0-9_-]+\}(/.*)?|.*\$\{.*)$" } })
     }
 }
 

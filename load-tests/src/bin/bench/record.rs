@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use audit_writer::{
     record::{
-        End, Ended, Headers, KindEnded, QueryKeys, Request, Response, RouteName, Source, Unnumbered,
-        Upstream, V1,
+        End, Ended, Headers, KindEnded, QueryKeys, QueryPairs, Request, Response, RouteName, Source,
+        Unnumbered, Upstream, V1,
     },
     time::Timestamp,
 };
@@ -65,6 +65,7 @@ impl Exchange {
                 path: &self.path,
                 raw: None,
                 query: QueryKeys("page=2"),
+                query_values: QueryPairs(""),
                 http: "1.1",
                 bytes: 0,
                 headers: Headers(&self.headers),
