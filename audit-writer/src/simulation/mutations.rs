@@ -22,6 +22,10 @@ const NOT_NEEDED: &[(&str, &str)] = &[
     ("recovery: SyncDir store/ after remove store config temporary", PUT_AGAIN),
     ("recovery: SyncDir store/ after remove store segment temporary", PUT_AGAIN),
     (
+        "recovery: SyncDir store/log/ after make store/log/checkpoints/",
+        "the put of the checkpoint syncs it again",
+    ),
+    (
         "recovery: SyncDir store/log/ after make store/log/configs/",
         "the put of a configuration syncs it again",
     ),
