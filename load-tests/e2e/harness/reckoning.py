@@ -17,6 +17,8 @@ PROMISES = [UNDECLARED, STRICT, WIDE, NEEDLESS, UNFINISHED, UNCLEAN]
 
 # Beyond the interval between two groups: writing them, and waiting for a processor.
 WRITING_US = 100_000
+# The gateway knows when the oldest request that is under way was received to so much.
+GRAIN_US = 4_096
 # What a record waits for at most: the group before its own, which seals its segment, and its own.
 SYNCS = 8
 
@@ -114,9 +116,10 @@ def too_wide(account: Account, gaps: list[Gap], stalls: Stalls) -> list[str]:
 
 
 def oldest_under_way(account: Account, since: int, until: int) -> int:
-    """When the oldest request was sent that was under way between the two moments; else the first of them."""
+    """When the oldest request was sent that was under way between the two moments, as the gateway knows it; else the
+    first of them."""
     ends = [(answer.sent, answer.answered) for answer in account.answers]
-    sent = (sent for sent, ended in ends + account.cut if ended >= since and sent <= until)
+    sent = (sent - GRAIN_US for sent, ended in ends + account.cut if ended >= since and sent <= until)
     return min([since, *sent])
 
 
