@@ -236,16 +236,20 @@ impl Ring {
         }
         let mut watermark = self.watermark();
         let now = Timestamp::now();
-        let in_flight = self.in_flight.watermark(now);
-        // After the requests in flight: a loss is declared here before its request leaves.
-        let since = self.losses.oldest().map_or(in_flight, |oldest| oldest.min(in_flight));
-        let quiet = since == now && self.in_flight.settle();
-        let quiet = quiet
-            && (self.losses.oldest().is_none() || {
-                self.in_flight.rouse();
-                false
-            });
+        let since = self.owed_since(now);
+        let mut quiet = since == now && self.in_flight.settle();
+        if quiet && self.losses.oldest().is_some() {
+            self.in_flight.rouse();
+            quiet = false;
+        }
         watermark.write(since, quiet).inspect_err(|_| self.in_flight.rouse())
+    }
+
+    /// The time before which no request is owed a record or a gap: `now` where none is.
+    fn owed_since(&self, now: Timestamp) -> Timestamp {
+        let in_flight = self.in_flight.watermark(now);
+        // After the requests in flight: a loss is added here before its request leaves.
+        self.losses.oldest().map_or(in_flight, |oldest| oldest.min(in_flight))
     }
 
     /// The records before `next_seq` are durable: the watermark says so when it moves.
@@ -260,9 +264,7 @@ impl Ring {
     pub(crate) fn renew_watermark(&self) -> std::io::Result<()> {
         let mut watermark = self.watermark();
         let quiet = self.in_flight.is_quiet();
-        let in_flight = self.in_flight.watermark(Timestamp::now());
-        let since = self.losses.oldest().map_or(in_flight, |oldest| oldest.min(in_flight));
-        watermark.renew(since, quiet)
+        watermark.renew(self.owed_since(Timestamp::now()), quiet)
     }
 
     /// Makes the last watermark durable.
@@ -408,5 +410,5 @@ impl Recorder {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from harness.files import remove
 from harness.gateway import Gateway, route
+from harness.traffic import Traffic
 from harness.upstream import Upstream
 
 
@@ -55,6 +56,14 @@ def another_upstream() -> Iterator[Upstream]:
     upstream = Upstream()
     yield upstream
     upstream.close()
+
+
+@pytest.fixture
+def traffic() -> Iterator[Traffic]:
+    """An upstream that knows each request that reached it, and who asks it."""
+    traffic = Traffic()
+    yield traffic
+    traffic.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The disk fails under load: the gateway refuses or declares, says why, and mends itself in the same process."""
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,13 +25,6 @@ FAULTS = {
     "no segment can be sealed": (["link .ndjson.zst EIO"], None),
 }
 SCRAPES = 200
-
-
-@pytest.fixture
-def traffic() -> Iterator[Traffic]:
-    traffic = Traffic()
-    yield traffic
-    traffic.close()
 
 
 def start(directory: Path, traffic: Traffic, durability: str, **audit) -> FaultyGateway:

@@ -19,13 +19,6 @@ BACK = 5
 
 
 @pytest.fixture
-def traffic() -> Iterator[Traffic]:
-    traffic = Traffic()
-    yield traffic
-    traffic.close()
-
-
-@pytest.fixture
 def served(directory: Path, traffic: Traffic) -> Iterator[Gateway]:
     """Not started yet; short segments, so that every file of the spool is made and removed often."""
 

@@ -18,14 +18,6 @@ CONNECTIONS = 64
 LONG = 16
 
 
-@pytest.fixture
-def traffic() -> Iterator[Traffic]:
-    """The upstream of wrk's requests: it knows each that reached it."""
-    traffic = Traffic()
-    yield traffic
-    traffic.close()
-
-
 @pytest.fixture(params=["strict", "buffered", "best_effort"])
 def busy(request, directory: Path, traffic: Traffic, upstream: Upstream) -> Iterator[Gateway]:
     """Not started yet: fast requests go to one upstream, long ones to the other."""

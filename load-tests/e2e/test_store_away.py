@@ -16,13 +16,6 @@ pytestmark = needs_mounts
 
 
 @pytest.fixture
-def traffic() -> Iterator[Traffic]:
-    traffic = Traffic()
-    yield traffic
-    traffic.close()
-
-
-@pytest.fixture
 def served(directory: Path, traffic: Traffic) -> Iterator[Gateway]:
     def tune(config: dict) -> None:
         config["audit"] |= {"segment": {"max_age": "300ms"}, "heartbeat_interval": "1s"}

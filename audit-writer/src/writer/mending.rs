@@ -89,7 +89,7 @@ impl Writer {
     pub(super) fn recovered(&mut self) {
         let Some(trouble) = self.trouble.take() else {
             // A request found the watermark not to be written, and the writer has made it again by now.
-            if self.ring.refusing() == Some(Reason::WriterFailed) {
+            if self.ring.refuses(Reason::WriterFailed) {
                 self.ring.relent(Reason::WriterFailed);
             }
             return;
