@@ -13,6 +13,7 @@ mod line;
 mod parts;
 pub(crate) mod scan;
 pub mod schema;
+mod who;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,8 +26,11 @@ pub use encode::Entry;
 pub use lifecycle::{Clock, Counters, Heartbeat, SegmentBegin, Start, Stop, Stored};
 pub(crate) use lifecycle::{EventHeartbeat, EventSegment, EventStart, EventStop, EventStored};
 pub use line::{Brief, SegmentLine};
-pub use parts::{Cut, Headers, QueryKeys, QueryPairs, Request, Response, Source, Trunc, Upstream};
+pub use parts::{
+    ContentDigest, Cut, Headers, QueryKeys, QueryPairs, Request, Response, Source, Trunc, Upstream,
+};
 pub use scan::BadLine;
+pub use who::{Actor, ActorId, Decision, Outcome, Tls};
 
 use crate::time::Timestamp;
 
@@ -260,13 +264,25 @@ pub struct Ended<'a> {
     pub trace_id: Option<&'a str>,
     /// Name of the listener.
     pub listener: &'a str,
+    /// Who asked, where an identity provider vouched for somebody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor<'a>>,
     /// From where.
     pub source: Source<'a>,
+    /// How the connection was secured, where it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls<'a>>,
     /// What was asked.
     pub request: Request<'a>,
     /// Name of the route, where one matched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<&'a RouteName>,
+    /// What the route calls such a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<&'a str>,
+    /// What was decided, where there was something to decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision<'a>>,
     /// Who answered, where one was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Upstream<'a>>,
@@ -309,13 +325,25 @@ pub struct Received<'a> {
     pub trace_id: Option<&'a str>,
     /// Name of the listener.
     pub listener: &'a str,
+    /// Who asked, where an identity provider vouched for somebody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor<'a>>,
     /// From where.
     pub source: Source<'a>,
+    /// How the connection was secured, where it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls<'a>>,
     /// What was asked.
     pub request: Request<'a>,
     /// Name of the route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<&'a RouteName>,
+    /// What the route calls such a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<&'a str>,
+    /// What was decided, where there was something to decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision<'a>>,
     /// The configuration that serves: the first 8 hex digits of its SHA-256.
     pub config: &'a str,
     /// The values that were cut.
@@ -342,6 +370,9 @@ pub struct Rejected<'a> {
     pub listener: &'a str,
     /// From where.
     pub source: Source<'a>,
+    /// What is known of the TLS handshake, where one was begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls<'a>>,
     /// A constant word.
     pub reason: &'a str,
     /// Bytes that were read of the attempt.

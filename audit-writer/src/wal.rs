@@ -306,6 +306,7 @@ mod tests {
             boot: "00000000",
             listener: "edge",
             source: Source { ip: [127, 0, 0, 1].into(), port: 1, peer: None, claimed: &[] },
+            tls: None,
             reason: "malformed_request",
             bytes: n,
             response: None,

@@ -360,7 +360,9 @@ fn receive(log: &AuditLog, id: &str) -> Ticket {
         request_id: id,
         trace_id: None,
         listener: "edge",
+        actor: None,
         source: Source { ip: [203, 0, 113, 9].into(), port: 1, peer: None, claimed: &[] },
+        tls: None,
         request: Request {
             method: "GET",
             scheme: "http",
@@ -371,9 +373,13 @@ fn receive(log: &AuditLog, id: &str) -> Ticket {
             query_values: QueryPairs(""),
             http: "1.1",
             bytes: 0,
+            body_sha256: None,
+            content_digest: None,
             headers: Headers(&[]),
         },
         route: None,
+        action: None,
+        decision: None,
         config: "3f6a0000",
         trunc: None,
     };

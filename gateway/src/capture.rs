@@ -27,11 +27,13 @@ use pingora_proxy::Session;
 use tokio::time::Instant;
 
 use crate::asked::Asked;
+use crate::authorise::Decided;
 use crate::client_address::X_FORWARDED_FOR;
 use crate::config::Durability;
 use crate::edge::{Attempt, Reason, Rejection};
 use crate::failure::Failure;
-use crate::normalise::{Refusal, Scheme};
+use crate::identity::Principal;
+use crate::normalise::Refusal;
 use crate::problem::{Problem, X_REQUEST_ID};
 use crate::request_id::RequestId;
 use crate::serving::{Gateway, Plan};
@@ -82,6 +84,10 @@ pub struct Exchange {
     claims: Vec<HeaderValue>,
     head_bytes: u64,
     route: Option<usize>,
+    /// Who asked, where an identity provider vouched for somebody.
+    pub principal: Option<Arc<Principal>>,
+    /// What was decided, where there was something to decide.
+    pub decision: Option<Decided>,
     /// The headers that its route keeps: the place of the name, and a value.
     kept: Vec<(usize, HeaderValue)>,
     contact: Option<Contact>,
@@ -131,7 +137,7 @@ impl Capture {
         let trusted = connection.listener.client_addresses.trusts(peer);
         let inbound = if trusted { head.headers.get(X_REQUEST_ID) } else { None };
         let inbound = inbound.and_then(RequestId::inbound);
-        let (asked, understood) = Asked::read(head, Scheme::Http);
+        let (asked, understood) = Asked::read(head, connection.scheme());
         self.exchange = Some(Exchange {
             redacted: self.gateway.templates.redact(asked.path(), asked.raw()),
             asked,
@@ -143,6 +149,8 @@ impl Capture {
             claims: head.headers.get_all(X_FORWARDED_FOR).iter().cloned().collect(),
             head_bytes: session.to_h1_raw().len() as u64,
             route: None,
+            principal: None,
+            decision: None,
             kept: Vec::new(),
             contact: None,
         });
@@ -265,7 +273,11 @@ impl Capture {
                 !head.status.is_informational() || head.status == http::StatusCode::SWITCHING_PROTOCOLS
             })
             .map(|head| head.status.as_u16());
-        let response = response.map(|status| Response { status, bytes: session.body_bytes_sent() as u64 });
+        let response = response.map(|status| Response {
+            status,
+            bytes: session.body_bytes_sent() as u64,
+            body_sha256: None,
+        });
         let (end, word) = match (self.outcome, error) {
             (Some((end, word)), _) => (end, Some(word)),
             (None, Some(error)) => (Failure::of(error, self.attempt.cut()).end, Some(error.etype().as_str())),

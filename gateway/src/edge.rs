@@ -20,6 +20,7 @@ mod limit;
 mod listener;
 mod rejection;
 mod request_line;
+mod secured;
 mod tap;
 mod transport;
 
@@ -37,6 +38,7 @@ pub use attempt::{Attempt, Connection, Cut};
 pub use limit::{ConnectionLimit, Drain, Permit};
 pub use listener::{Listener, Patience, bind};
 pub use rejection::{Reason, Rejection, Rejections};
+pub use secured::{ClientCertificate, Secured};
 
 /// How long `accept` rests when the process has no file descriptor left.
 const REST: Duration = Duration::from_millis(200);
@@ -146,7 +148,7 @@ where
         Ok(permit) => {
             // Without it, a small answer may wait for the client's delayed acknowledgement; only that is lost.
             let _ = tcp.set_nodelay(true);
-            let attempt = Attempt::new(listener.clone(), peer, permit);
+            let attempt = Attempt::new(Connection::new(listener.clone(), peer, permit));
             let (app, stop) = (app.clone(), stop.clone());
             pingora_runtime::current_handle().spawn(connection(app, tcp, attempt, stop));
         }

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod admission;
 pub mod asked;
+pub mod authorise;
 pub mod capture;
 pub mod cli;
 pub mod client_address;
@@ -16,6 +17,7 @@ pub mod evidence;
 pub mod explain;
 pub mod failure;
 pub mod forward;
+pub mod identity;
 pub mod keygen;
 pub mod metrics;
 pub mod normalise;

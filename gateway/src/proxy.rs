@@ -31,7 +31,6 @@ use crate::capture::Capture;
 use crate::evidence::{self, Service};
 use crate::failure::Failure;
 use crate::forward::{self, Forward, Framing};
-use crate::normalise::Scheme;
 use crate::problem::{Problem, X_REQUEST_ID};
 use crate::serving::Gateway;
 use crate::upstream;
@@ -118,7 +117,7 @@ impl ProxyHttp for Proxy {
         let forward = Forward {
             peer: capture.attempt.connection.peer.ip(),
             trusted: exchange.trusted,
-            scheme: Scheme::Http,
+            scheme: capture.attempt.connection.scheme(),
             request_id: &exchange.request_id,
             trace: &exchange.trace,
             target: target.as_deref(),

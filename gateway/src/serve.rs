@@ -236,6 +236,7 @@ pub(crate) fn gateway(
                 .iter()
                 .map(|header| hmac_key.clone().filter(|_| config.audit.redact.hmac.contains(header)))
                 .collect(),
+            rules: Box::default(),
             durability: config.durability_of(&config.routes[route.index]).0,
             pool: pools[route.upstream.as_str()].clone(),
             metrics: metrics.route(Some(&route.name)),

@@ -10,6 +10,7 @@ use http::Method;
 use prometheus::IntGauge;
 use tokio::sync::watch;
 
+use crate::authorise::Rule;
 use crate::config::Durability;
 use crate::edge::Drain;
 use crate::metrics::RouteMetrics;
@@ -56,6 +57,8 @@ pub struct Plan {
     pub pattern: Option<Box<str>>,
     /// The key, for each of its headers that records tell as an HMAC.
     pub hmac: Box<[Option<Arc<HmacKey>>]>,
+    /// Who may do what.
+    pub rules: Box<[Rule]>,
     /// What must be certain of a request's evidence.
     pub durability: Durability,
     /// Where its requests go.

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::{
-    Cut, Ended, Gap, Headers, Kind, KindEnded, MAX_LINE, QueryKeys, QueryPairs, Received, Rejected, Request,
-    Source, Trunc,
+    ActorId, Cut, Ended, Gap, Headers, Kind, KindEnded, MAX_LINE, QueryKeys, QueryPairs, Received, Rejected,
+    Request, Source, Trunc,
 };
 use crate::ids::Seq;
 use crate::merkle::Hash;
@@ -29,6 +29,7 @@ pub struct Entry {
     bytes: Vec<u8>,
     kind: Kind,
     ts: Timestamp,
+    actor: Option<ActorId>,
     route: Option<super::RouteName>,
     status: Option<u16>,
     gap: Option<Option<u64>>,
@@ -52,7 +53,8 @@ impl Entry {
             })
         });
         let status = record.response.map(|response| response.status);
-        Entry { bytes, kind, ts: record.ts, route: record.route.cloned(), status, gap: None }
+        let actor = record.actor.as_ref().map(|actor| actor.id.clone());
+        Entry { bytes, kind, ts: record.ts, actor, route: record.route.cloned(), status, gap: None }
     }
 
     /// A request that will be served and lives long.
@@ -71,6 +73,7 @@ impl Entry {
             bytes,
             kind: Kind::Received,
             ts: record.ts,
+            actor: record.actor.as_ref().map(|actor| actor.id.clone()),
             route: record.route.cloned(),
             status: None,
             gap: None,
@@ -84,6 +87,7 @@ impl Entry {
             bytes: serialise(record),
             kind: Kind::Rejected,
             ts: record.ts,
+            actor: None,
             route: None,
             status,
             gap: None,
@@ -93,12 +97,28 @@ impl Entry {
     /// Records that could not be kept.
     pub(crate) fn gap(record: &Gap<'_>) -> Entry {
         let gap = Some(record.lost);
-        Entry { bytes: serialise(record), kind: Kind::Gap, ts: record.ts, route: None, status: None, gap }
+        Entry {
+            bytes: serialise(record),
+            kind: Kind::Gap,
+            ts: record.ts,
+            actor: None,
+            route: None,
+            status: None,
+            gap,
+        }
     }
 
     /// A record of the log itself.
     pub(crate) fn lifecycle(record: &impl Serialize, ts: Timestamp) -> Entry {
-        Entry { bytes: serialise(record), kind: Kind::Lifecycle, ts, route: None, status: None, gap: None }
+        Entry {
+            bytes: serialise(record),
+            kind: Kind::Lifecycle,
+            ts,
+            actor: None,
+            route: None,
+            status: None,
+            gap: None,
+        }
     }
 
     /// What the record tells of.
@@ -154,7 +174,7 @@ impl Entry {
         Facts {
             ts: self.ts,
             kind: self.kind,
-            actor: None,
+            actor: self.actor.as_ref().map(ActorId::as_str),
             route: self.route.as_ref().map(super::RouteName::as_str),
             status: self.status,
             gap: self.gap,
@@ -333,7 +353,9 @@ mod tests {
             request_id: "0199c3f2-0000-7000-8000-000000000000",
             trace_id: None,
             listener: "edge",
+            actor: None,
             source: Source { ip: [203, 0, 113, 9].into(), port: 51234, peer: None, claimed },
+            tls: None,
             request: Request {
                 method: "GET",
                 scheme: "http",
@@ -344,11 +366,15 @@ mod tests {
                 query_values: QueryPairs(""),
                 http: "1.1",
                 bytes: 0,
+                body_sha256: None,
+                content_digest: None,
                 headers: Headers(headers),
             },
             route: None,
+            action: None,
+            decision: None,
             upstream: None,
-            response: Some(Response { status: 200, bytes: 1024 }),
+            response: Some(Response { status: 200, bytes: 1024, body_sha256: None }),
             end: End::Ok,
             error: None,
             duration_us: 1034,

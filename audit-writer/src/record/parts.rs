@@ -55,9 +55,32 @@ pub struct Request<'a> {
     pub http: &'a str,
     /// Bytes of the body that were received.
     pub bytes: u64,
+    /// SHA-256 of the body, where the route asks for it and the whole of it was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub body_sha256: Option<Hash>,
+    /// What became of the client's `Content-Digest`, where the route asks for digests and the client sent one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_digest: Option<ContentDigest>,
     /// Headers of the route's allow-list, names in lower case.
     #[serde(skip_serializing_if = "Headers::is_empty")]
     pub headers: Headers<'a>,
+}
+
+/// Whether a body is what its `Content-Digest` says (RFC 9530).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ContentDigest {
+    /// Each digest that could be checked is the body's.
+    Match,
+    /// One of them is not.
+    Mismatch,
+    /// None is of an algorithm that is checked (`sha-256`, `sha-512`).
+    Unsupported,
+    /// The field cannot be read.
+    Malformed,
+    /// The body did not come to its end.
+    Incomplete,
 }
 
 /// The names of a query's keys, as they were written; never their values.
@@ -185,6 +208,10 @@ pub struct Response {
     pub status: u16,
     /// Bytes of the body that went to the client.
     pub bytes: u64,
+    /// SHA-256 of the body, where the route asks for it and the whole of it was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub body_sha256: Option<Hash>,
 }
 
 /// Values that were cut to keep a record within `max_record`, by their path in the record.

@@ -49,6 +49,7 @@ fn entry() -> Entry {
         boot: "00000000",
         listener: "edge",
         source: Source { ip: [127, 0, 0, 1].into(), port: 1, peer: None, claimed: &[] },
+        tls: None,
         reason: "malformed_request",
         bytes: 1,
         response: None,

@@ -70,6 +70,7 @@ impl Log {
             boot: "0123abcd",
             listener: "edge",
             source: Source { ip: [127, 0, 0, 1].into(), port: 1, peer: None, claimed: &[] },
+            tls: None,
             reason: "malformed_request",
             bytes: 1,
             response: None,

@@ -178,6 +178,7 @@ pub(crate) fn record(log: &AuditLog, count: u64) {
             boot: recorder.boot(),
             listener: "edge",
             source: Source { ip: [203, 0, 113, 9].into(), port: 1, peer: None, claimed: &[] },
+            tls: None,
             reason: "malformed_request",
             bytes: n,
             response: None,

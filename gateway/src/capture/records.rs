@@ -5,14 +5,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use audit_writer::record::{
-    End, Ended, Entry, Headers, KindEnded, KindReceived, QueryKeys, QueryPairs, Received, Request, Response,
-    Source, Unnumbered, Upstream, V1,
+    Actor, Decision, End, Ended, Entry, Headers, KindEnded, KindReceived, QueryKeys, QueryPairs, Received,
+    Request, Response, Source, Tls, Unnumbered, Upstream, V1,
 };
 use http::HeaderValue;
 
 use super::{Capture, Exchange};
+use crate::authorise::Rule;
 use crate::client_address::claimed;
 use crate::config::Query;
+use crate::edge::Secured;
+use crate::identity::Principal;
 use crate::normalise::Scheme;
 use crate::serving::Plan;
 
@@ -47,9 +50,13 @@ impl Capture {
                 request_id: exchange.request_id.as_str(),
                 trace_id: exchange.trace.trace_id(),
                 listener: &self.attempt.connection.listener.name,
+                actor: told.actor(),
                 source: told.source(),
+                tls: told.tls,
                 request: told.request(0),
                 route: self.plan().map(|plan| &plan.name),
+                action: None,
+                decision: told.decision(),
                 config: &self.gateway.config_hash,
                 trunc: None,
             },
@@ -72,9 +79,13 @@ impl Capture {
                 request_id: exchange.request_id.as_str(),
                 trace_id: exchange.trace.trace_id(),
                 listener: &self.attempt.connection.listener.name,
+                actor: told.actor(),
                 source: told.source(),
+                tls: told.tls,
                 request: told.request(outcome.body_bytes),
                 route: plan.map(|plan| &plan.name),
+                action: None,
+                decision: told.decision(),
                 upstream: plan.zip(exchange.contact.as_ref()).map(|(plan, contact)| Upstream {
                     name: &plan.pool.name,
                     addr: &plan.pool.endpoint(contact.endpoint).text,
@@ -101,6 +112,9 @@ impl Capture {
         Told {
             exchange,
             peer: self.attempt.connection.peer,
+            scheme: self.attempt.connection.scheme(),
+            tls: self.attempt.connection.secured.get().map(Secured::told),
+            rules: plan.map(|plan| &*plan.rules).unwrap_or_default(),
             claims: claimed(&exchange.claims).collect(),
             headers: plan.map(|plan| kept_headers(plan, &exchange.kept)).unwrap_or_default(),
             query: plan.map_or_else(Query::default, |plan| plan.route.query),
@@ -113,6 +127,9 @@ impl Capture {
 struct Told<'a> {
     exchange: &'a Exchange,
     peer: SocketAddr,
+    scheme: Scheme,
+    tls: Option<Tls<'a>>,
+    rules: &'a [Rule],
     claims: Vec<Cow<'a, str>>,
     headers: Vec<(&'a str, Cow<'a, str>)>,
     /// What is kept of the query.
@@ -122,6 +139,14 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
+    fn actor(&self) -> Option<Actor<'_>> {
+        self.exchange.principal.as_deref().map(Principal::told)
+    }
+
+    fn decision(&self) -> Option<Decision<'_>> {
+        self.exchange.decision.map(|decided| decided.told(self.rules))
+    }
+
     fn source(&self) -> Source<'_> {
         let peer = self.peer.ip();
         Source {
@@ -142,7 +167,7 @@ impl Told<'_> {
         };
         Request {
             method: asked.method.as_str(),
-            scheme: Scheme::Http.as_str(),
+            scheme: self.scheme.as_str(),
             host: asked.host(),
             path,
             raw,
@@ -150,6 +175,8 @@ impl Told<'_> {
             query_values: QueryPairs(if self.query == Query::Values { query } else { "" }),
             http: asked.http(),
             bytes: body_bytes,
+            body_sha256: None,
+            content_digest: None,
             headers: Headers(&self.headers),
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::config::Config;
-use crate::edge::{Drain, Listener};
+use crate::edge::{Connection, Drain, Listener};
 use crate::evidence::{Service, secure};
 use crate::metrics::Metrics;
 use crate::{admission, serve};
@@ -218,7 +218,7 @@ async fn each_request_is_on_the_log_or_declared_lost_or_was_refused() {
         let before = fixture.counters();
         let peer = ([127, 0, 0, 1], 40_000).into();
         let permit = fixture.listener.connections.admit([127, 0, 0, 1].into()).expect("a place");
-        let attempt = Attempt::new(fixture.listener.clone(), peer, permit);
+        let attempt = Attempt::new(Connection::new(fixture.listener.clone(), peer, permit));
         let served = attempt.scope(play(&fixture, case)).await;
         let after = fixture.counters();
 

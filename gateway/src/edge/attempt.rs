@@ -8,8 +8,8 @@
 //! An attempt is touched by its connection's task alone; the atomics only make it shareable with Pingora's hooks.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,6 +17,8 @@ use tokio::time::Instant;
 use super::limit::Permit;
 use super::listener::Listener;
 use super::rejection::{Reason, Rejection};
+use super::secured::Secured;
+use crate::normalise::Scheme;
 
 tokio::task_local! {
     /// The attempt that the current task works on.
@@ -61,14 +63,30 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// When it was accepted.
     pub accepted: Instant,
+    /// What its TLS handshake settled, once that is over; never set on a plain connection.
+    pub secured: OnceLock<Secured>,
     /// Its place under the listener's limits.
     _permit: Permit,
 }
 
-/// One request, or one try at one. HTTP/1.1 has one at a time on a connection, and uses the same again.
+impl Connection {
+    /// A connection from `peer` that has just been accepted.
+    pub(crate) fn new(listener: Arc<Listener>, peer: SocketAddr, permit: Permit) -> Arc<Connection> {
+        let accepted = Instant::now();
+        Arc::new(Connection { listener, peer, accepted, secured: OnceLock::new(), _permit: permit })
+    }
+
+    /// How its requests came: `https` where it is secured.
+    pub fn scheme(&self) -> Scheme {
+        if self.secured.get().is_some() { Scheme::Https } else { Scheme::Http }
+    }
+}
+
+/// One request, or one try at one. HTTP/1.1 has one at a time on a connection, and uses the same again; HTTP/2 has one for
+/// each stream.
 pub struct Attempt {
     /// The connection that brought it.
-    pub connection: Connection,
+    pub connection: Arc<Connection>,
     number: AtomicU32,
     phase: AtomicU8,
     received: AtomicU64,
@@ -82,10 +100,10 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// The first attempt of a connection from `peer` that has just been accepted.
-    pub(crate) fn new(listener: Arc<Listener>, peer: SocketAddr, permit: Permit) -> Arc<Attempt> {
+    /// The first attempt of a connection.
+    pub(crate) fn new(connection: Arc<Connection>) -> Arc<Attempt> {
         Arc::new(Attempt {
-            connection: Connection { listener, peer, accepted: Instant::now(), _permit: permit },
+            connection,
             number: AtomicU32::new(0),
             phase: AtomicU8::new(Phase::Idle as u8),
             received: AtomicU64::new(0),

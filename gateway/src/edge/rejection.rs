@@ -116,9 +116,10 @@ impl Rejections {
             boot: self.recorder.boot(),
             listener: &self.listener,
             source: Source { ip: rejection.peer.ip(), port: rejection.peer.port(), peer: None, claimed: &[] },
+            tls: None,
             reason: rejection.reason.as_str(),
             bytes: rejection.bytes,
-            response: rejection.answered.map(|(status, bytes)| Response { status, bytes }),
+            response: rejection.answered.map(|(status, bytes)| Response { status, bytes, body_sha256: None }),
             duration_us: took,
         }));
     }
