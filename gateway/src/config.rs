@@ -18,6 +18,7 @@ mod redact;
 mod route;
 mod schema;
 mod source;
+mod tls;
 mod upstream;
 mod value;
 mod variable;
@@ -38,6 +39,7 @@ pub use listen::{ClientAddress, ClientAddressFrom, Limits, Listener, ListenerTim
 pub use redact::Redact;
 pub use route::{Auth, Match, PathKept, PathMatch, Query, Rewrite, Route, RouteAudit};
 pub use schema::schema;
+pub use tls::{CertificateFiles, ClientAuth, ClientAuthMode, ListenerTls, TlsVersion};
 pub use upstream::{Balance, Endpoints, Policy, Upstream, UpstreamTimeouts};
 use walk::Seen;
 

@@ -57,6 +57,11 @@ fn parts_that_do_not_go_together_are_reported() {
 }
 
 #[test]
+fn tls_that_cannot_be_meant_is_reported() {
+    refused_as_kept("tls.yaml");
+}
+
+#[test]
 fn the_value_of_a_variable_is_never_shown() {
     refused_as_kept("variables.yaml");
     let shown = load("variables.yaml").unwrap_err().to_string().replace("CARGO_PKG_NAME", "");

@@ -64,6 +64,7 @@ fn reader_keys() -> BTreeMap<String, BTreeSet<String>> {
             line.replace("{ ", &format!("{{ {unknown}, ")).replace("{}", &format!("{{ {unknown} }}"));
         let indent = line.len() - line.trim_start().len();
         match line.trim_start() {
+            "tls:" => format!("{line}\n{}{unknown}", " ".repeat(indent + 2)),
             "version: 1" | "endpoints: { static: [127.0.0.1:19001, \"[::1]:19001\"] }" => {
                 format!("{}{unknown}\n{braces}", " ".repeat(indent))
             }
@@ -78,7 +79,7 @@ fn reader_keys() -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for problem in problems.iter() {
         assert!(problem.problem == "unknown key", "{problem}");
-        let mut path = problem.path.replace(['0', '1'], "");
+        let mut path = problem.path.replace(['0', '1', '2'], "");
         if let Some(below) = path.strip_prefix("upstreams.orders") {
             path = format!("upstreams.*{below}");
         }
@@ -127,6 +128,14 @@ fn the_schema_refuses_what_the_reader_refuses() {
         ("audit.example.com/gw-1", "UPPER"),
         ("listen: [{ name: plain, address: \"[::1]:18081\" }]", "listen: []"),
         ("listen: [", "admin:\nlisten: ["),
+        ("name: plain", "name: plain, redirect_to_https: 0"),
+        ("name: plain", "name: plain, tls: { certificates: [] }"),
+        ("name: plain", "name: plain, tls: { certificates: [{ cert: a.pem }] }"),
+        ("name: plain", "name: plain, tls: { certificates: [{ cert: a, key: b }], min_version: \"1.1\" }"),
+        (
+            "name: plain",
+            "name: plain, tls: { certificates: [{ cert: a, key: b }], client_auth: { mode: on } }",
+        ),
     ];
     for (from, to) in changes {
         let text = least.replacen(from, to, 1);

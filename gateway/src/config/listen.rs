@@ -9,11 +9,12 @@ use serde::Serialize;
 
 use super::node::Node;
 use super::read::{Choice, Choices};
+use super::tls::ListenerTls;
 use super::value::{ByteSize, DurationText, Name};
 use super::walk::{Read, Walk};
-use super::written::{AddressText, Count, NetworkTexts};
+use super::written::{AddressText, Count, NetworkTexts, Port};
 
-/// One listener for plain HTTP/1.1.
+/// One listener.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Listener {
@@ -22,6 +23,13 @@ pub struct Listener {
     /// IP address and port; `"[::]:8080"` (quoted) is dual stack.
     #[schemars(with = "AddressText")]
     pub address: SocketAddr,
+    /// TLS. None when left out: everything is plain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+    /// Answers every request 308 to the same URL with `https` and this port. Not beside `tls`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Port>")]
+    pub redirect_to_https: Option<u16>,
     /// Whose address a record's `source` names.
     #[schemars(default)]
     pub client_address: ClientAddress,
@@ -118,11 +126,27 @@ impl Read for Listener {
         let mut listener = walk.mapping(node, path, Self::EXPECTED)?;
         let name = listener.required("name");
         let address = listener.required("address");
+        let tls = listener.optional("tls");
+        let redirect_to_https = listener.optional("redirect_to_https");
+        if redirect_to_https == Some(0) {
+            listener.bad_value("redirect_to_https", "expected a port from 1 to 65535");
+        }
+        if listener.has("redirect_to_https") && listener.has("tls") {
+            listener.bad_value("redirect_to_https", "expected only on a listener without `tls`");
+        }
         let client_address = listener.or("client_address", ClientAddress::default());
         let timeouts = listener.or("timeouts", ListenerTimeouts::default());
         let limits = listener.or("limits", Limits::default());
         listener.finish();
-        Some(Listener { name: name?, address: address?, client_address, timeouts, limits })
+        Some(Listener {
+            name: name?,
+            address: address?,
+            tls,
+            redirect_to_https,
+            client_address,
+            timeouts,
+            limits,
+        })
     }
 }
 

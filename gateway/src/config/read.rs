@@ -49,7 +49,15 @@ macro_rules! read_choices {
     };
 }
 
-read_choices!(super::ClientAddressFrom, super::Policy, super::Query, super::PathKept, super::Durability);
+read_choices!(
+    super::ClientAddressFrom,
+    super::ClientAuthMode,
+    super::TlsVersion,
+    super::Policy,
+    super::Query,
+    super::PathKept,
+    super::Durability
+);
 
 impl Read for bool {
     const EXPECTED: &'static str = "`true` or `false`";
@@ -101,7 +109,7 @@ macro_rules! read_whole_numbers {
     };
 }
 
-read_whole_numbers!(u8, u32);
+read_whole_numbers!(u8, u16, u32);
 
 impl ReadText for String {
     const EXPECTED: &'static str = "a text";

@@ -189,6 +189,19 @@ impl JsonSchema for Count {
     }
 }
 
+/// A port to connect to, or a variable that holds one.
+pub(super) enum Port {}
+
+impl JsonSchema for Port {
+    fn schema_name() -> Cow<'static, str> {
+        "Port".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "integer", "minimum": 1, "maximum": 65535 }, { "type": "string", "pattern": r"\$\{" }] })
+    }
+}
+
 /// `true` or `false`, or a variable that holds one of them.
 pub(super) enum Switch {}
 
