@@ -4,7 +4,7 @@
 #   load-tests/setup.sh build        Rust's cargo; cmake and a C and C++ compiler (zlib-ng, mimalloc and ring are C)
 #   load-tests/setup.sh python       .venv with what load-tests/requirements.txt pins
 #   load-tests/setup.sh prometheus   prometheus and promtool
-#   load-tests/setup.sh e2e          wrk, curl, zstd and strace
+#   load-tests/setup.sh e2e          wrk, curl, nghttp, openssl, zstd and strace
 #   load-tests/setup.sh bench        wrk and nginx; zstd, sha256sum and taskset
 #   load-tests/setup.sh cargo-deny   the guard of licences and sources
 #   load-tests/setup.sh remove       what was built or installed in this checkout
@@ -111,7 +111,7 @@ install_missing() {
 
 need_e2e() {
   install_missing "the end-to-end tests' clients and witnesses" wrk=wrk curl=curl zstd=zstd strace=strace chattr=e2fsprogs \
-    mount=mount unshare=util-linux
+    mount=mount unshare=util-linux nghttp=nghttp2-client openssl=openssl
 }
 
 need_bench() {
