@@ -1,4 +1,4 @@
-"""A store makes its files immutable where privileges allow: undone here, as root could."""
+"""Files that a gateway reads are replaced whole; those of a store are immutable where privileges allow: undone here."""
 
 import shutil
 import subprocess
@@ -21,3 +21,12 @@ def mutable_copy(source: Path, target: Path) -> Path:
     for path in target.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     return target
+
+
+def replace(file: Path, data: str | bytes) -> None:
+    """Gives a file other contents by rename: nobody can read half of them."""
+    new = file.with_name(f"{file.name}.new")
+    new.write_bytes(data.encode() if isinstance(data, str) else data)
+    if file.exists():
+        new.chmod(file.stat().st_mode & 0o777)
+    new.rename(file)

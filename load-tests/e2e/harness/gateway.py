@@ -16,7 +16,7 @@ from sealformat.spool import read_mark, spooled_lines
 from .binaries import Outcome, binary, sealaudit
 from .conditions import wait_until
 from .ports import LOOPBACK, steady_port
-from .wire import Client, Closed, Message, ask
+from .wire import Client, Closed, Fields, Message, ask
 
 LOG = "audit.test/gw-1"
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
@@ -130,14 +130,24 @@ class Gateway:
         self,
         target: str,
         method: str = "GET",
-        fields: dict[str, str] | None = None,
+        fields: Fields | None = None,
         body: bytes | None = None,
         host: str = "api.test",
+        **connection,
     ) -> Message:
-        return ask(self.port, target, method, fields, body, host)
+        """One request on a connection of its own; `connection` is for [`Client`]."""
+        return ask(self.port, target, method, fields, body, host, **connection)
 
-    def connect(self) -> Client:
-        return Client(self.port)
+    def connect(self, **connection) -> Client:
+        return Client(self.port, **connection)
+
+    def reload(self) -> None:
+        """Asks it to read its files again, without waiting until it has."""
+        self.process.send_signal(signal.SIGHUP)
+
+    def reloads(self, outcome: str) -> int:
+        """How often it has read them, with this outcome."""
+        return int(total(self.metrics(), "sealgate_config_reloads_total", outcome=outcome))
 
     def reasons(self) -> list[str]:
         """Why it is not ready; none where it is."""

@@ -1,4 +1,5 @@
-"""An upstream on raw sockets. It writes down every request that reaches it before it answers.
+"""An upstream on raw sockets, over TLS where it is given a context. It writes down every request that reaches it before
+it answers.
 
 The path says how to answer; its last component may be an id, which comes back in `X-Echo-Id`:
 `/status/503/ID` · `/bytes/100000/ID` · `/chunked/3/ID` · `/held/ID` (answers when released) · `/after/2000/ID` (answers
@@ -8,6 +9,7 @@ anything else is 200.
 """
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -33,8 +35,12 @@ class Seen:
 
 
 class Upstream:
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.seen: list[Seen] = []
+        # Why TLS handshakes failed, and the certificates of clients that showed one (DER).
+        self.failed_handshakes: list[str] = []
+        self.client_certificates: list[bytes] = []
+        self._tls = tls
         self.tags: set[str] = set()
         self.released = threading.Event()
         self.on_request: Callable[[Seen], None] = lambda seen: None
@@ -66,6 +72,12 @@ class Upstream:
             threading.Thread(target=self._serve, args=(stream,), daemon=True).start()
 
     def _serve(self, stream: socket.socket) -> None:
+        try:
+            stream = self._secured(stream)
+        except OSError as failed:
+            self.failed_handshakes.append(str(failed))
+            stream.close()
+            return
         reader = Reader(stream)
         with stream:
             try:
@@ -73,6 +85,14 @@ class Upstream:
                     pass
             except (Closed, OSError, ValueError):
                 return
+
+    def _secured(self, stream: socket.socket) -> socket.socket:
+        if not self._tls:
+            return stream
+        secured = self._tls.wrap_socket(stream, server_side=True)
+        if certificate := secured.getpeercert(binary_form=True):
+            self.client_certificates.append(certificate)
+        return secured
 
     def _answer(self, stream: socket.socket, reader: Reader) -> bool:
         """One exchange; whether the connection lives on."""

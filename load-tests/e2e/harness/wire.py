@@ -1,12 +1,15 @@
 """HTTP/1.1 over a raw socket, on both sides: nothing is corrected, nothing is hidden."""
 
 import socket
+import ssl
 import struct
 from dataclasses import dataclass, field
 
 from .ports import LOOPBACK
 
 TIMEOUT = 15.0
+# Headers: by name, or in pairs where their order or a repetition matters.
+Fields = dict[str, str] | list[tuple[str, str]]
 
 
 class Closed(Exception):
@@ -20,6 +23,7 @@ class Message:
     start: str
     fields: list[tuple[str, str]]
     body: bytes = b""
+    trailers: list[tuple[str, str]] = field(default_factory=list)
 
     def get(self, name: str) -> str | None:
         values = self.all(name)
@@ -57,8 +61,7 @@ class Reader:
     def head(self) -> Message:
         text = self._until(b"\r\n\r\n").decode("latin-1")
         start, *lines = text.split("\r\n")
-        fields = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-        return Message(start, fields)
+        return Message(start, [_field(line) for line in lines])
 
     def rest(self) -> bytes:
         """Everything up to the end of the connection."""
@@ -70,21 +73,21 @@ class Reader:
     def with_body(self, message: Message, may_last_to_close: bool) -> Message:
         length = message.get("content-length")
         if "chunked" in (message.get("transfer-encoding") or "").lower():
-            message.body = self._chunks()
+            message.body, message.trailers = self._chunks()
         elif length is not None:
             message.body = self.exactly(int(length))
         elif may_last_to_close:
             message.body = self.rest()
         return message
 
-    def _chunks(self) -> bytes:
-        body = b""
+    def _chunks(self) -> tuple[bytes, list[tuple[str, str]]]:
+        body, trailers = b"", []
         while size := int(self._until(b"\r\n").split(b";")[0], 16):
             body += self.exactly(size)
             self._until(b"\r\n")
-        while self._until(b"\r\n"):
-            pass
-        return body
+        while line := self._until(b"\r\n"):
+            trailers.append(_field(line.decode("latin-1")))
+        return body, trailers
 
     def _until(self, mark: bytes) -> bytes:
         while mark not in self.buffer:
@@ -103,18 +106,36 @@ class Reader:
     def _fill(self) -> bool:
         try:
             data = self.stream.recv(65536)
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLEOFError):
             return False
         self.buffer += data
         return bool(data)
 
 
-class Client:
-    """One connection to a port on loopback."""
+def _field(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(":")
+    return name, value.strip()
 
-    def __init__(self, port: int, source: str = LOOPBACK, timeout: float = TIMEOUT):
+
+class Client:
+    """One connection to a port on loopback, over TLS where it is given a context."""
+
+    def __init__(
+        self,
+        port: int,
+        source: str = LOOPBACK,
+        timeout: float = TIMEOUT,
+        tls: ssl.SSLContext | None = None,
+        server_name: str = "api.test",
+    ):
         self.socket = socket.create_connection((LOOPBACK, port), timeout, (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            try:
+                self.socket = tls.wrap_socket(self.socket, server_hostname=server_name)
+            except OSError:
+                self.socket.close()
+                raise
         self.reader = Reader(self.socket)
         self.source_port: int = self.socket.getsockname()[1]
 
@@ -131,7 +152,7 @@ class Client:
         self,
         target: str,
         method: str = "GET",
-        fields: dict[str, str] | None = None,
+        fields: Fields | None = None,
         body: bytes | None = None,
         host: str = "api.test",
     ) -> Message:
@@ -154,14 +175,15 @@ class Client:
 def request_bytes(
     target: str,
     method: str = "GET",
-    fields: dict[str, str] | None = None,
+    fields: Fields | None = None,
     body: bytes | None = None,
     host: str = "api.test",
 ) -> bytes:
+    pairs = fields.items() if isinstance(fields, dict) else fields or []
     lines = [
         f"{method} {target} HTTP/1.1",
         f"Host: {host}",
-        *(f"{name}: {value}" for name, value in (fields or {}).items()),
+        *(f"{name}: {value}" for name, value in pairs),
     ]
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
@@ -172,11 +194,12 @@ def ask(
     port: int,
     target: str,
     method: str = "GET",
-    fields: dict[str, str] | None = None,
+    fields: Fields | None = None,
     body: bytes | None = None,
     host: str = "api.test",
     source: str = LOOPBACK,
+    tls: ssl.SSLContext | None = None,
 ) -> Message:
     """One request on a connection of its own."""
-    with Client(port, source) as client:
+    with Client(port, source, tls=tls) as client:
         return client.ask(target, method, fields, body, host)
