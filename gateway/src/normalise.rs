@@ -18,7 +18,7 @@ use std::borrow::Cow;
 use http::Method;
 
 pub use host::Host;
-pub use path::path;
+pub use path::{path, without_parameters};
 
 /// The scheme that a request came over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,9 @@ pub enum Refusal {
     /// A dot segment with parameters, such as `..;x`.
     #[error("the path holds a dot segment with parameters")]
     DotSegment,
+    /// Segments with parameters, without which the path takes another route.
+    #[error("the path takes another route without its parameters (`;…`)")]
+    Parameters,
     /// More `..` than there are segments to leave.
     #[error("the path climbs above the root")]
     AboveRoot,
@@ -108,6 +111,7 @@ impl Refusal {
             Refusal::ControlCharacter => "control_character",
             Refusal::NotUtf8 => "not_utf8",
             Refusal::DotSegment => "dot_segment",
+            Refusal::Parameters => "parameters",
             Refusal::AboveRoot => "above_root",
             Refusal::MissingHost => "missing_host",
             Refusal::DuplicateHost => "duplicate_host",

@@ -143,9 +143,7 @@ fn resolve(path: &str) -> Result<String, Refusal> {
                     resolved.push('/');
                 }
             }
-            _ if segment.split(';').next().is_some_and(|name| matches!(name, "." | "..")) => {
-                return Err(Refusal::DotSegment);
-            }
+            _ if matches!(name(segment), "." | "..") => return Err(Refusal::DotSegment),
             _ => {
                 resolved.push('/');
                 resolved.push_str(segment);
@@ -153,6 +151,40 @@ fn resolve(path: &str) -> Result<String, Refusal> {
         }
     }
     Ok(resolved)
+}
+
+/// A normalised path without the parameters of its segments (`;…`, RFC 3986, section 3.3), as servers see it that take
+/// them off before they look at the path; `None` where it has none. An encoded semicolon counts as one.
+///
+/// ```
+/// use gateway::normalise::without_parameters;
+///
+/// assert_eq!(without_parameters("/orders;v=1/42%3Bx").as_deref(), Some("/orders/42"));
+/// assert_eq!(without_parameters("/;x/orders/;y").as_deref(), Some("/orders/"));
+/// assert_eq!(without_parameters("/orders/42"), None);
+/// ```
+pub fn without_parameters(path: &str) -> Option<String> {
+    if !path.contains(';') && !path.contains(SEMICOLON) {
+        return None;
+    }
+    let mut bare = String::with_capacity(path.len());
+    let mut segments = path.split('/').skip(1).map(name).peekable();
+    while let Some(segment) = segments.next() {
+        if !segment.is_empty() || segments.peek().is_none() {
+            bare.push('/');
+            bare.push_str(segment);
+        }
+    }
+    Some(bare)
+}
+
+/// A semicolon, encoded as normalised paths have it.
+const SEMICOLON: &str = "%3B";
+
+/// A segment without its parameters.
+fn name(segment: &str) -> &str {
+    let end = [segment.find(';'), segment.find(SEMICOLON)].into_iter().flatten().min();
+    &segment[..end.unwrap_or(segment.len())]
 }
 
 /// A query: its escapes are left as they are, what may not stand in a URI is escaped.

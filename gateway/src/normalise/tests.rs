@@ -129,7 +129,7 @@ fn reference(raw: &[u8]) -> Option<String> {
                 kept.pop()?;
             }
             _ => {
-                let until = segment.iter().position(|c| *c == (b';', false));
+                let until = segment.iter().position(|(byte, _)| *byte == b';');
                 if until.is_some_and(|until| matches!(&bytes[..until], b"." | b"..")) {
                     return None;
                 }
