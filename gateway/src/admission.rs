@@ -7,7 +7,9 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
 use pingora_proxy::Session;
 
+use crate::authorise::authorise;
 use crate::capture::{Capture, Exchange};
+use crate::normalise::{self, Refusal};
 use crate::problem::Problem;
 use crate::serving::Gateway;
 
@@ -31,15 +33,24 @@ pub fn admit(session: &Session, capture: &mut Capture) -> Result<(), Problem> {
         return Err(Problem::body_too_large());
     }
     capture.take_route(session, &gateway.plans[index]);
-    Ok(())
+    authorise(capture)
 }
 
 /// The index of the route that takes the request.
 fn find_route(gateway: &Arc<Gateway>, exchange: &Exchange) -> Result<usize, Problem> {
     let asked = &exchange.asked;
+    let bare = normalise::without_parameters(asked.path());
     let find = |method: &Method| gateway.router.find(asked.host_name(), asked.path(), method);
     if let Some(route) = find(&asked.method) {
-        return Ok(route.index);
+        // A server behind may take the parameters off first, and serve what another route was to guard.
+        let same = |bare: &str| {
+            let other = gateway.router.find(asked.host_name(), bare, &asked.method);
+            other.is_some_and(|other| other.index == route.index)
+        };
+        return match bare.is_none_or(|bare| same(&bare)) {
+            true => Ok(route.index),
+            false => Err(Problem::refused(Refusal::Parameters)),
+        };
     }
     let allowed: Vec<&str> =
         gateway.methods.iter().filter(|method| find(method).is_some()).map(Method::as_str).collect();

@@ -109,6 +109,11 @@ impl Exchange {
     pub fn head_bytes(&self) -> u64 {
         self.head_bytes
     }
+
+    /// The client's address.
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
 }
 
 impl Capture {
@@ -184,6 +189,11 @@ impl Capture {
         if let Some(timeout) = plan.route.timeout {
             self.attempt.set_deadline(self.started + timeout);
         }
+    }
+
+    /// This was decided about the request.
+    pub fn set_decision(&mut self, decided: Decided) {
+        self.exchange_mut().decision = Some(decided);
     }
 
     /// What must be certain of the request's evidence before it is served.

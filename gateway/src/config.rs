@@ -4,6 +4,7 @@
 //! are resolved, defaults are filled in, every route's upstream exists and no two routes tie. It is built once, before
 //! anything is served, and never changes afterwards.
 
+mod allow;
 mod audit;
 mod check;
 mod durability;
@@ -16,6 +17,7 @@ mod node;
 mod read;
 mod redact;
 mod route;
+mod route_audit;
 mod schema;
 mod source;
 mod tls;
@@ -32,12 +34,14 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use allow::Allow;
 pub use audit::{Audit, Key, Ring, Segment, Spool, Store};
 pub use durability::{Durability, WrittenIn};
 pub use error::{Problem, Problems, Severity};
 pub use listen::{ClientAddress, ClientAddressFrom, Limits, Listener, ListenerTimeouts};
 pub use redact::Redact;
-pub use route::{Auth, Match, PathKept, PathMatch, Query, Rewrite, Route, RouteAudit};
+pub use route::{Auth, Match, PathMatch, Rewrite, Route};
+pub use route_audit::{BodyDigest, PathKept, Query, RouteAudit};
 pub use schema::schema;
 pub use tls::{CertificateFiles, ClientAuth, ClientAuthMode, ListenerTls, TlsVersion};
 pub use upstream::{Balance, Endpoints, Policy, Upstream, UpstreamTimeouts};

@@ -4,6 +4,12 @@ use std::sync::Arc;
 
 use audit_writer::record::{Actor, ActorId};
 
+/// Bytes of the longest id of an actor.
+pub const MAX_ACTOR: usize = 256;
+
+/// Bytes of the longest name of a group.
+pub const MAX_GROUP: usize = 128;
+
 /// Somebody for whom an identity provider vouches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {

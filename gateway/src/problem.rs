@@ -82,6 +82,14 @@ impl Problem {
         }
     }
 
+    /// No rule of its route lets the request in.
+    pub fn denied() -> Problem {
+        Problem {
+            detail: Some("no rule of the route allows this".to_owned()),
+            ..Problem::new(StatusCode::FORBIDDEN, "denied")
+        }
+    }
+
     /// The head is larger than the listener allows.
     pub fn head_too_large() -> Problem {
         Problem {

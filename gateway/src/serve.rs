@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::admin::{Admin, Audience, Facts};
+use crate::authorise::Rule;
 use crate::client_address::ClientAddresses;
 use crate::config::{self, Config, Durability, PathKept};
 use crate::edge::{ConnectionLimit, Drain, Edge, Listener, Patience, Rejections, bind};
@@ -81,6 +82,9 @@ pub enum ServeError {
     /// Two routes would take the same request; the configuration's own check finds it earlier, with its place.
     #[error("routes[{0}] and routes[{1}] take the same requests")]
     Tie(usize, usize),
+    /// The globs of a rule cannot be made one; the configuration's own check finds it earlier, with its place.
+    #[error("`allow`")]
+    Rules(#[from] globset::Error),
 }
 
 impl ServeError {
@@ -89,7 +93,7 @@ impl ServeError {
         match self {
             ServeError::Bind { .. } => 75,
             ServeError::Broken(_) => 70,
-            ServeError::Tie(..) | ServeError::HmacKey(_) => 78,
+            ServeError::Tie(..) | ServeError::Rules(_) | ServeError::HmacKey(_) => 78,
             ServeError::Open(error) => error.exit_code(),
             ServeError::Signals(_) | ServeError::Stop(_) | ServeError::Metrics(_) => 1,
         }
@@ -227,22 +231,25 @@ pub(crate) fn gateway(
     let plans = router
         .routes()
         .iter()
-        .map(|route| Plan {
-            name: RouteName::new(&route.name),
-            pattern: pattern(&config.routes[route.index]),
-            hmac: config.routes[route.index]
-                .audit
-                .headers
-                .iter()
-                .map(|header| hmac_key.clone().filter(|_| config.audit.redact.hmac.contains(header)))
-                .collect(),
-            rules: Box::default(),
-            durability: config.durability_of(&config.routes[route.index]).0,
-            pool: pools[route.upstream.as_str()].clone(),
-            metrics: metrics.route(Some(&route.name)),
-            route: route.clone(),
+        .map(|route| {
+            Ok(Plan {
+                name: RouteName::new(&route.name),
+                pattern: pattern(&config.routes[route.index]),
+                hmac: config.routes[route.index]
+                    .audit
+                    .headers
+                    .iter()
+                    .map(|header| hmac_key.clone().filter(|_| config.audit.redact.hmac.contains(header)))
+                    .collect(),
+                rules: config.routes[route.index].allow.iter().map(Rule::new).collect::<Result<_, _>>()?,
+                action: config.routes[route.index].audit.action.clone(),
+                durability: config.durability_of(&config.routes[route.index]).0,
+                pool: pools[route.upstream.as_str()].clone(),
+                metrics: metrics.route(Some(&route.name)),
+                route: route.clone(),
+            })
         })
-        .collect();
+        .collect::<Result<_, ServeError>>()?;
     let methods = allowable_methods(config);
     Ok(Gateway {
         router,

@@ -11,7 +11,7 @@ use prometheus::IntGauge;
 use tokio::sync::watch;
 
 use crate::authorise::Rule;
-use crate::config::Durability;
+use crate::config::{Durability, Name};
 use crate::edge::Drain;
 use crate::metrics::RouteMetrics;
 use crate::route::{Route, Router};
@@ -59,6 +59,8 @@ pub struct Plan {
     pub hmac: Box<[Option<Arc<HmacKey>>]>,
     /// Who may do what.
     pub rules: Box<[Rule]>,
+    /// What its records call such a request.
+    pub action: Option<Name>,
     /// What must be certain of a request's evidence.
     pub durability: Durability,
     /// Where its requests go.

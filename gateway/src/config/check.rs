@@ -12,6 +12,9 @@ use crate::route::Router;
 pub(super) fn check(parts: &Parts, walk: &mut Walk<'_>) {
     names_once("listen", walk);
     names_once("routes", walk);
+    for index in 0..walk.items("routes") {
+        names_once(&format!("routes[{index}].allow"), walk);
+    }
     addresses_once(parts, walk);
     no_loops(parts, walk);
     upstreams_exist(parts, walk);

@@ -35,6 +35,15 @@ impl<'w, 'a, 'n> Mapping<'w, 'a, 'n> {
         self.optional(key).unwrap_or(default)
     }
 
+    /// The list of a key, which is not empty where it is given.
+    pub(super) fn filled<T: Read>(&mut self, key: &'static str) -> Vec<T> {
+        let values = self.optional(key);
+        if self.is_empty_list(key) {
+            self.bad_value(key, "expected at least one; leave the key out for any");
+        }
+        values.unwrap_or_default()
+    }
+
     /// The value of a key, or its default; it must lie in `range`.
     pub(super) fn within<T: Read + PartialOrd + Shown>(
         &mut self,

@@ -50,13 +50,14 @@ macro_rules! read_choices {
 }
 
 read_choices!(
+    super::BodyDigest,
     super::ClientAddressFrom,
     super::ClientAuthMode,
-    super::TlsVersion,
+    super::Durability,
+    super::PathKept,
     super::Policy,
     super::Query,
-    super::PathKept,
-    super::Durability
+    super::TlsVersion
 );
 
 impl Read for bool {

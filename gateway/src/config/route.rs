@@ -1,18 +1,18 @@
-//! `routes`: which request goes where, and what its record keeps.
+//! `routes`: which request goes where.
 
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::Method;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::durability::Durability;
+use super::allow::Allow;
 use super::mapping::Mapping;
 use super::node::{Content, Node};
-use super::read::{Choice, Choices};
+use super::route_audit::RouteAudit;
 use super::value::{DurationText, Name};
 use super::walk::{Read, ReadText, Unreadable, Walk, nearest};
-use super::written::{DurationOrNone, HeaderTexts, MethodTexts};
+use super::written::{DurationOrNone, MethodTexts};
 use crate::normalise::{self, Scheme};
 
 /// One route.
@@ -35,6 +35,10 @@ pub struct Route {
     pub timeout: Option<Duration>,
     /// Who may use it: must be written out.
     pub auth: Auth,
+    /// Who may do what: the first rule that matches decides, and a request that none matches is answered 403. Without
+    /// rules, whoever `auth` lets in may do everything.
+    #[schemars(default)]
+    pub allow: Vec<Allow>,
     /// What its records keep beyond the usual.
     #[schemars(default)]
     pub audit: RouteAudit,
@@ -110,66 +114,6 @@ pub enum Auth {
     None,
 }
 
-/// What a route's records keep beyond the usual.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields, default)]
-pub struct RouteAudit {
-    /// Request headers to keep, in lower case. Credentials are never among them.
-    #[serde(with = "HeaderTexts")]
-    pub headers: Vec<HeaderName>,
-    /// What to keep of the query.
-    pub query: Query,
-    /// What to keep of the path.
-    pub path: PathKept,
-    /// What must be durable before the upstream sees a request: the stricter of this and `audit.durability`, where
-    /// both are given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub durability: Option<Durability>,
-}
-
-/// What to keep of the query.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Query {
-    /// Nothing.
-    None,
-    /// The names of its keys.
-    #[default]
-    Keys,
-    /// Its keys, and its pairs with their values.
-    Values,
-}
-
-impl Query {
-    /// The word in the configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Query::None => "none",
-            Query::Keys => "keys",
-            Query::Values => "values",
-        }
-    }
-}
-
-/// What to keep of the path.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PathKept {
-    /// The path, but for what `audit.redact.paths` hides.
-    #[default]
-    Full,
-    /// The route's pattern alone: `match.path`, or `match.path_prefix` with `/*` behind it.
-    Route,
-}
-
-/// Headers that carry credentials: they never enter a record.
-const CREDENTIALS: [HeaderName; 4] = [
-    http::header::AUTHORIZATION,
-    http::header::PROXY_AUTHORIZATION,
-    http::header::COOKIE,
-    http::header::SET_COOKIE,
-];
-
 impl Read for Route {
     const EXPECTED: &'static str = "a route (`name`, `match`, `upstream`, `auth`, …)";
 
@@ -181,6 +125,7 @@ impl Read for Route {
         let rewrite = route.or("rewrite", Rewrite::default());
         let timeout = route.optional("timeout").map_or_else(default_timeout, |Timeout(timeout)| timeout);
         let auth = route.required("auth");
+        let allow = route.filled("allow");
         let audit = route.or("audit", RouteAudit::default());
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
             route.bad_value("timeout", "expected more than nothing, or `none`");
@@ -195,7 +140,7 @@ impl Read for Route {
         }
         route.finish();
         let (name, matches, upstream, auth) = (name?, matches?, upstream?, auth?);
-        Some(Route { name, matches, upstream, rewrite, timeout, auth, audit })
+        Some(Route { name, matches, upstream, rewrite, timeout, auth, allow, audit })
     }
 }
 
@@ -204,11 +149,11 @@ impl Read for Match {
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
         let mut matches = walk.mapping(node, path, Self::EXPECTED)?;
-        let hosts: Vec<HostName> = filled(&mut matches, "hosts");
+        let hosts: Vec<HostName> = matches.filled("hosts");
         let hosts = hosts.into_iter().map(|HostName(host)| host).collect::<Vec<_>>();
         let exact = matches.optional("path").map(|NormalPath(path)| path);
         let prefix = matches.optional("path_prefix").map(|NormalPath(path)| path);
-        let methods = filled(&mut matches, "methods");
+        let methods = matches.filled("methods");
         if matches.has("path") && matches.has("path_prefix") {
             matches.bad_value("path_prefix", "expected either `path` or `path_prefix`, not both");
         }
@@ -218,15 +163,6 @@ impl Read for Match {
         matches.finish();
         Some(Match { hosts, path: exact, path_prefix: prefix, methods })
     }
-}
-
-/// A list that is not empty where it is given.
-fn filled<T: Read>(mapping: &mut Mapping<'_, '_, '_>, key: &'static str) -> Vec<T> {
-    let values = mapping.optional(key);
-    if mapping.is_empty_list(key) {
-        mapping.bad_value(key, "expected at least one; leave the key out for any");
-    }
-    values.unwrap_or_default()
 }
 
 /// A prefix ends with a whole segment.
@@ -328,43 +264,4 @@ impl Read for Auth {
         walk.bad_value(path, "only `none` is implemented in this version", meant);
         None
     }
-}
-
-impl Read for RouteAudit {
-    const EXPECTED: &'static str = "a mapping with `headers`, `query`, `path`, `durability`";
-
-    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let mut audit = walk.mapping(node, path, Self::EXPECTED)?;
-        let headers: Vec<HeaderName> = audit.or("headers", Vec::new());
-        let query = audit.or("query", Query::default());
-        let path = audit.or("path", PathKept::default());
-        let durability = audit.optional("durability");
-        audit.distinct("headers", &headers);
-        audit.finish();
-        Some(RouteAudit { headers, query, path, durability })
-    }
-}
-
-impl ReadText for HeaderName {
-    const EXPECTED: &'static str = "the name of a request header, such as `user-agent`";
-
-    fn read_text(text: &str) -> Result<Self, Unreadable> {
-        let header = HeaderName::from_bytes(text.as_bytes()).map_err(|_| Unreadable::default())?;
-        if CREDENTIALS.contains(&header) {
-            return Err(Unreadable::rule("expected a header without credentials: they never enter a record"));
-        }
-        Ok(header)
-    }
-}
-
-impl Choice for Query {
-    const EXPECTED: &'static str = "`none`, `keys` or `values`";
-    const CHOICES: Choices<Self> = &[("none", Self::None), ("keys", Self::Keys), ("values", Self::Values)];
-    const LATER: &'static [&'static str] = &[];
-}
-
-impl Choice for PathKept {
-    const EXPECTED: &'static str = "`full` or `route`";
-    const CHOICES: Choices<Self> = &[("full", Self::Full), ("route", Self::Route)];
-    const LATER: &'static [&'static str] = &[];
 }

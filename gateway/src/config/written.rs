@@ -12,6 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serializer;
 
 use super::value::DurationText;
+use crate::authorise::{MAX_GLOB, PathGlob};
 
 /// A duration or the word `none`. In memory it is an `Option<Duration>`.
 pub(super) enum DurationOrNone {}
@@ -173,6 +174,25 @@ impl JsonSchema for TemplateTexts {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "array", "maxItems": 256, "items": { "type": "string", "maxLength": MAX_TEMPLATE, "pattern": r"^(/(.*/)?\{[A-Za-z0-9_-]+\}(/.*)?|.*\$\{.*)$" } })
+    }
+}
+
+/// Globs over paths as they are written. In memory they are [`PathGlob`]s.
+pub(super) enum GlobTexts {}
+
+impl GlobTexts {
+    pub(super) fn serialize<S: Serializer>(globs: &[PathGlob], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(globs.iter().map(PathGlob::as_str))
+    }
+}
+
+impl JsonSchema for GlobTexts {
+    fn schema_name() -> Cow<'static, str> {
+        "PathGlobs".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "items": { "type": "string", "maxLength": MAX_GLOB, "pattern": r"^(/[^?\[\]{};]*|.*\$\{.*)$" } })
     }
 }
 

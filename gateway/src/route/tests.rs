@@ -23,6 +23,7 @@ fn route(index: usize, rule: &str) -> config::Route {
         rewrite: Rewrite::default(),
         timeout: None,
         auth: Auth::None,
+        allow: Vec::new(),
         audit: RouteAudit::default(),
     }
 }
