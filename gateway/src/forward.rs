@@ -6,12 +6,14 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::client_address::X_FORWARDED_FOR;
+use crate::identity::Principal;
+use crate::identity_headers::{IdentityHeaders, begins, is};
 use crate::normalise::Scheme;
 use crate::problem::X_REQUEST_ID;
 use crate::request_id::RequestId;
@@ -20,7 +22,6 @@ use crate::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
 const X_FORWARDED: &str = "x-forwarded-";
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -38,6 +39,10 @@ pub struct Forward<'a> {
     pub trace: &'a TraceContext,
     /// The target, where it is not the one that was received.
     pub target: Option<&'a str>,
+    /// What never goes upstream as a client sent it.
+    pub identity_headers: &'a IdentityHeaders,
+    /// Who asks, where an identity provider vouches for somebody.
+    pub principal: Option<&'a Principal>,
 }
 
 impl Forward<'_> {
@@ -46,10 +51,9 @@ impl Forward<'_> {
         if let Some(target) = self.target {
             head.set_raw_path(target.as_bytes())?;
         }
+        self.identity_headers.set(head, self.principal)?;
         let chain = self.chain(&head.headers)?;
-        if !self.trusted {
-            strip_forwarded(head);
-        }
+        self.strip_forwarded(head);
         head.insert_header(X_FORWARDED_FOR, chain)?;
         if !head.headers.contains_key(X_FORWARDED_PROTO) {
             head.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(self.scheme.as_str()))?;
@@ -69,6 +73,24 @@ impl Forward<'_> {
         Ok(())
     }
 
+    /// Takes off whatever claims to tell where a request came from, but for what a trusted peer says; and spellings
+    /// that some servers take for the headers that are set here, whoever they are from.
+    fn strip_forwarded(&self, head: &mut RequestHeader) {
+        let told = |name: &str| begins(name, X_FORWARDED) || is(name, "forwarded") || is(name, "x-real-ip");
+        let spelled = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let strips = |name: &HeaderName| {
+            let name = name.as_str();
+            match spelled(name) {
+                true => !self.trusted && told(name),
+                false => told(name) || is(name, X_REQUEST_ID.as_str()),
+            }
+        };
+        let stripped: Vec<HeaderName> = head.headers.keys().filter(|name| strips(name)).cloned().collect();
+        for name in &stripped {
+            head.remove_header(name);
+        }
+    }
+
     /// `X-Forwarded-For`: what a trusted peer had, and the peer itself.
     fn chain(&self, headers: &HeaderMap) -> Result<HeaderValue> {
         let mut chain = Vec::with_capacity(48);
@@ -84,15 +106,6 @@ impl Forward<'_> {
         HeaderValue::from_maybe_shared(bytes::Bytes::from(chain)).map_err(|error| {
             pingora_core::Error::because(pingora_core::ErrorType::InternalError, "X-Forwarded-For", error)
         })
-    }
-}
-
-/// Takes off whatever claims to tell where a request came from.
-fn strip_forwarded(head: &mut RequestHeader) {
-    let claims =
-        |name: &HeaderName| name.as_str().starts_with(X_FORWARDED) || name == FORWARDED || name == X_REAL_IP;
-    while let Some(name) = head.headers.keys().find(|name| claims(name)).cloned() {
-        head.remove_header(&name);
     }
 }
 
@@ -172,6 +185,8 @@ mod tests {
             request_id: &RequestId::generate(Timestamp::from_micros(1_764_000_000_123_456)),
             trace: &trace,
             target: None,
+            identity_headers: &IdentityHeaders::default(),
+            principal: None,
         };
         forward.apply(&mut head).expect("a head for the upstream");
         head
@@ -194,6 +209,8 @@ mod tests {
                 ("X-Forwarded-Prefix", "/admin"),
                 ("Forwarded", "for=127.0.0.1"),
                 ("X-Real-IP", "127.0.0.1"),
+                ("X_Forwarded_For", "127.0.0.1"),
+                ("X_Request_Id", "forged-by-the-client"),
                 ("X-Request-Id", "forged-by-the-client"),
                 ("X-Other", "kept"),
             ],
@@ -201,7 +218,7 @@ mod tests {
         assert_eq!(values(&head, "x-forwarded-for"), ["10.0.0.7"]);
         assert_eq!(values(&head, "x-forwarded-proto"), ["http"]);
         assert_eq!(values(&head, "x-forwarded-host"), ["api.example.com"]);
-        for stripped in ["x-forwarded-prefix", "forwarded", "x-real-ip"] {
+        for stripped in ["x-forwarded-prefix", "forwarded", "x-real-ip", "x_forwarded_for", "x_request_id"] {
             assert!(values(&head, stripped).is_empty(), "{stripped}");
         }
         assert_eq!(values(&head, "x-other"), ["kept"]);
@@ -218,8 +235,12 @@ mod tests {
                 ("X-Forwarded-For", "203.0.113.9"),
                 ("X-Forwarded-For", "10.1.2.3"),
                 ("X-Forwarded-Proto", "https"),
+                ("X-Forwarded-Prefix", "/orders"),
+                ("X_Forwarded_Proto", "http"),
             ],
         );
+        assert_eq!(values(&head, "x-forwarded-prefix"), ["/orders"]);
+        assert!(values(&head, "x_forwarded_proto").is_empty());
         assert_eq!(values(&head, "x-forwarded-for"), ["203.0.113.9, 10.1.2.3, 10.0.0.7"]);
         assert_eq!(values(&head, "x-forwarded-proto"), ["https"]);
     }

@@ -18,6 +18,7 @@ pub mod explain;
 pub mod failure;
 pub mod forward;
 pub mod identity;
+pub mod identity_headers;
 pub mod keygen;
 pub mod metrics;
 pub mod normalise;

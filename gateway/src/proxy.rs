@@ -121,6 +121,8 @@ impl ProxyHttp for Proxy {
             request_id: &exchange.request_id,
             trace: &exchange.trace,
             target: target.as_deref(),
+            identity_headers: &capture.gateway.identity_headers,
+            principal: exchange.principal.as_deref(),
         };
         forward.apply(head)
     }

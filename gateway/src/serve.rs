@@ -31,6 +31,7 @@ use crate::authorise::Rule;
 use crate::client_address::ClientAddresses;
 use crate::config::{self, Config, Durability, PathKept};
 use crate::edge::{ConnectionLimit, Drain, Edge, Listener, Patience, Rejections, bind};
+use crate::identity_headers::IdentityHeaders;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::route::Router;
@@ -261,6 +262,7 @@ pub(crate) fn gateway(
         recorder,
         admit_timeout: config.audit.admit_timeout,
         templates: PathTemplates::new(config.audit.redact.paths.iter().cloned()),
+        identity_headers: IdentityHeaders::default(),
         max_record: config.audit.max_record.as_usize(),
         config_hash: config.hash().into(),
         stop,

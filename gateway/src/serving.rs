@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::authorise::Rule;
 use crate::config::{Durability, Name};
 use crate::edge::Drain;
+use crate::identity_headers::IdentityHeaders;
 use crate::metrics::RouteMetrics;
 use crate::route::{Route, Router};
 use crate::upstream::Pool;
@@ -37,6 +38,8 @@ pub struct Gateway {
     pub admit_timeout: Duration,
     /// What records hide of paths.
     pub templates: PathTemplates,
+    /// The headers that tell upstreams who asks.
+    pub identity_headers: IdentityHeaders,
     /// Bytes of the longest record.
     pub max_record: usize,
     /// The first 8 hex digits of the configuration's SHA-256.
