@@ -68,7 +68,8 @@ impl Asked {
             raw: None,
         };
         let hosts = head.headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
-        let understood = match normalise::request(&head.method, scheme, head.raw_path(), hosts) {
+        let read = normalise::request(&head.method, scheme, head.raw_path(), hosts);
+        let understood = match read.and_then(|target| agrees(head, scheme).map(|()| target)) {
             Ok(target) => {
                 asked.host = Part::of(target.host.as_str(), asked.host_text());
                 asked.host_name = target.host.name().len();
@@ -143,6 +144,26 @@ impl Asked {
     }
 }
 
+/// Whether the parts of an HTTP/2 request say the same (RFC 9113, section 8.3.1): its path is one, its scheme is the
+/// connection's, and its authority is its host, to the byte. Other requests have them in one place alone.
+fn agrees(head: &RequestHeader, scheme: Scheme) -> Result<(), Refusal> {
+    if head.version != Version::HTTP_2 {
+        return Ok(());
+    }
+    if head.uri.scheme_str().is_some_and(|given| given != scheme.as_str()) {
+        return Err(Refusal::BadTarget);
+    }
+    if !head.raw_path().starts_with(b"/") {
+        return Err(Refusal::BadTarget);
+    }
+    match (head.uri.authority(), head.headers.get(HOST)) {
+        (Some(authority), Some(host)) if authority.as_str().as_bytes() != host.as_bytes() => {
+            Err(Refusal::HostMismatch)
+        }
+        _ => Ok(()),
+    }
+}
+
 fn without_query(target: &[u8]) -> &[u8] {
     target.split(|byte| *byte == b'?').next().unwrap_or_default()
 }
@@ -190,5 +211,30 @@ mod tests {
         assert!(understood.is_err());
         assert_eq!((asked.path(), asked.raw()), ("", Some("/a/..%2f\u{fffd}")));
         assert_eq!(asked.query(), None);
+    }
+
+    #[test]
+    fn an_http2_request_says_one_thing() {
+        let read = |uri: &str, host: &str, scheme| {
+            let request = http::Request::builder().version(Version::HTTP_2).uri(uri).header(HOST, host);
+            let head = RequestHeader::from(request.body(()).expect("a request").into_parts().0);
+            Asked::read(&head, scheme)
+        };
+        let (asked, understood) = read("https://api.test/a/../b?q", "api.test", Scheme::Https);
+        assert_eq!(understood, Ok(()));
+        assert_eq!((asked.host(), asked.path(), asked.http()), ("api.test", "/b", "2"));
+        assert_eq!(asked.rewritten("/b").as_deref(), Some("/b?q"));
+        assert_eq!(read("/a", "api.test", Scheme::Http).1, Ok(()), "no authority is given");
+        for (uri, host, scheme, refusal) in [
+            ("https://api.test/a", "other.test", Scheme::Https, Refusal::HostMismatch),
+            ("https://api.test/a", "API.test", Scheme::Https, Refusal::HostMismatch),
+            ("https://api.test:443/a", "api.test", Scheme::Https, Refusal::HostMismatch),
+            ("https://a@api.test/a", "a@api.test", Scheme::Https, Refusal::BadHost),
+            ("http://api.test/a", "api.test", Scheme::Https, Refusal::BadTarget),
+            ("https://api.test/a", "api.test", Scheme::Http, Refusal::BadTarget),
+            ("https://api.test/a%2fb", "api.test", Scheme::Https, Refusal::EncodedSeparator),
+        ] {
+            assert_eq!(read(uri, host, scheme).1, Err(refusal), "{uri} {host}");
+        }
     }
 }

@@ -16,6 +16,7 @@ mod alarm;
 mod answer;
 mod attempt;
 mod http1;
+mod http2;
 mod limit;
 mod listener;
 mod rejection;
@@ -167,6 +168,19 @@ async fn connection<A>(app: Arc<A>, tcp: TcpStream, attempt: Arc<Attempt>, stop:
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
+    let listener = &attempt.connection.listener;
+    let http2 = listener.http2 && {
+        let deadline = attempt.connection.accepted + listener.patience.header;
+        let mut stopped = stop.clone();
+        tokio::select! {
+            announced = http2::is_announced(&tcp, deadline) => announced,
+            _ = stopped.wait_for(|stop| *stop) => false,
+        }
+    };
     let transport = transport::Transport::new(tcp, attempt.clone());
-    attempt.scope(http1::serve(&app, transport, &attempt, &stop)).await;
+    if http2 {
+        http2::serve(&app, transport, &attempt, &stop).await;
+    } else {
+        attempt.scope(http1::serve(&app, transport, &attempt, &stop)).await;
+    }
 }

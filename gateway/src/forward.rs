@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -24,6 +24,8 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 /// What the gateway tells an upstream about a request.
 pub struct Forward<'a> {
@@ -43,6 +45,8 @@ pub struct Forward<'a> {
     pub identity_headers: &'a IdentityHeaders,
     /// Who asks, where an identity provider vouches for somebody.
     pub principal: Option<&'a Principal>,
+    /// Whether the client takes trailers, and may be told so of an upstream that sends them.
+    pub takes_trailers: bool,
 }
 
 impl Forward<'_> {
@@ -64,6 +68,10 @@ impl Forward<'_> {
             head.insert_header(X_FORWARDED_HOST, host)?;
         }
         head.insert_header(X_REQUEST_ID, self.request_id.header())?;
+        if self.takes_trailers && head.version == Version::HTTP_2 {
+            // Of the connection, so it was taken off; gRPC servers ask for it.
+            head.insert_header(TE, TRAILERS)?;
+        }
         if *self.trace == TraceContext::Invalid {
             head.remove_header(&TRACEPARENT);
         }
@@ -107,6 +115,12 @@ impl Forward<'_> {
             pingora_core::Error::because(pingora_core::ErrorType::InternalError, "X-Forwarded-For", error)
         })
     }
+}
+
+/// Whether a request's head says that trailers are taken, on a connection that brings them (RFC 9110, section 10.1.4).
+pub fn takes_trailers(head: &RequestHeader) -> bool {
+    head.version == Version::HTTP_2
+        && head.headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(TRAILERS.as_bytes()))
 }
 
 /// Takes off a response what belongs to the upstream's connection alone (RFC 9110, section 7.6.1). Pingora sets
@@ -187,6 +201,7 @@ mod tests {
             target: None,
             identity_headers: &IdentityHeaders::default(),
             principal: None,
+            takes_trailers: false,
         };
         forward.apply(&mut head).expect("a head for the upstream");
         head

@@ -106,7 +106,7 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         head: &mut RequestHeader,
         capture: &mut Capture,
     ) -> Result<()> {
@@ -123,6 +123,7 @@ impl ProxyHttp for Proxy {
             target: target.as_deref(),
             identity_headers: &capture.gateway.identity_headers,
             principal: exchange.principal.as_deref(),
+            takes_trailers: forward::takes_trailers(session.req_header()),
         };
         forward.apply(head)
     }

@@ -305,6 +305,7 @@ pub(crate) fn edge_listener(
     let config::ListenerTimeouts { header, body_idle, write_idle, keepalive_idle } = config.timeouts;
     Listener {
         name: config.name.as_str().into(),
+        http2: config.http2,
         client_addresses: ClientAddresses::new(&config.client_address),
         patience: Patience { header, body_idle, write_idle, keepalive_idle },
         header_bytes: header_bytes.get(),

@@ -30,6 +30,10 @@ pub struct Listener {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Port>")]
     pub redirect_to_https: Option<u16>,
+    /// Whether HTTP/2 is spoken as well: with TLS where the client offers `h2` (ALPN), without it where the client
+    /// begins with HTTP/2's preface (prior knowledge).
+    #[schemars(default)]
+    pub http2: bool,
     /// Whose address a record's `source` names.
     #[schemars(default)]
     pub client_address: ClientAddress,
@@ -134,6 +138,7 @@ impl Read for Listener {
         if listener.has("redirect_to_https") && listener.has("tls") {
             listener.bad_value("redirect_to_https", "expected only on a listener without `tls`");
         }
+        let http2 = listener.or("http2", false);
         let client_address = listener.or("client_address", ClientAddress::default());
         let timeouts = listener.or("timeouts", ListenerTimeouts::default());
         let limits = listener.or("limits", Limits::default());
@@ -141,6 +146,7 @@ impl Read for Listener {
         Some(Listener {
             name: name?,
             address: address?,
+            http2,
             tls,
             redirect_to_https,
             client_address,

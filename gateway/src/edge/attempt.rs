@@ -76,6 +76,12 @@ impl Connection {
         Arc::new(Connection { listener, peer, accepted, secured: OnceLock::new(), _permit: permit })
     }
 
+    /// Records an attempt that nobody was told of, which had begun at `began` and had `bytes`.
+    pub(super) fn reject(&self, reason: Reason, bytes: u64, answered: Option<(u16, u64)>, began: Instant) {
+        let took = Instant::now().saturating_duration_since(began);
+        self.listener.rejections.record(&Rejection { reason, peer: self.peer, bytes, answered, took });
+    }
+
     /// How its requests came: `https` where it is secured.
     pub fn scheme(&self) -> Scheme {
         if self.secured.get().is_some() { Scheme::Https } else { Scheme::Http }
@@ -275,18 +281,25 @@ impl Attempt {
     }
 
     fn reject(&self, reason: Reason) {
-        let now = Instant::now();
         let began = match (self.began_us.load(Relaxed), self.is_first()) {
             (0, true) => self.connection.accepted,
-            (0, false) => now,
+            (0, false) => Instant::now(),
             (micros, _) => self.connection.accepted + Duration::from_micros(micros),
         };
-        self.connection.listener.rejections.record(&Rejection {
-            reason,
-            peer: self.connection.peer,
-            bytes: self.received(),
-            answered: self.answered(),
-            took: now.saturating_duration_since(began),
-        });
+        self.connection.reject(reason, self.received(), self.answered(), began);
+    }
+
+    /// It is no attempt after all: others on its connection are, and are recorded.
+    pub(super) fn close_unrecorded(&self) {
+        self.set_phase(Phase::Claimed);
+    }
+}
+
+/// Sees to it that an attempt is recorded when its task panics or is dropped.
+pub(super) struct Guard<'a>(pub(super) &'a Arc<Attempt>);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }

@@ -7,7 +7,7 @@ use pingora_core::protocols::IO;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Guard};
 use super::tap::Tap;
 
 /// Serves a connection until it ends. What Pingora's own loop does, but that each attempt is closed, and that
@@ -36,13 +36,4 @@ pub(super) async fn serve<A>(
         }
     }
     drop(guard);
-}
-
-/// Sees to it that an attempt is recorded when the connection's task panics or is dropped.
-struct Guard<'a>(&'a Arc<Attempt>);
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
 }

@@ -17,6 +17,8 @@ const BACKLOG: i32 = 4096;
 pub struct Listener {
     /// Its name: the record's `listener`.
     pub name: Box<str>,
+    /// Whether HTTP/2 is spoken as well as HTTP/1.1.
+    pub http2: bool,
     /// Whose address is the client's.
     pub client_addresses: ClientAddresses,
     /// How long a connection may stand still.

@@ -30,11 +30,23 @@ pub enum Reason {
     Shutdown,
     /// The gateway failed while it read the head.
     Internal,
+    /// What a client of HTTP/2 began with was not the preface.
+    H2Handshake,
+    /// The connection broke a rule of HTTP/2, and ended.
+    H2ProtocolError,
+    /// The client asked for more work over HTTP/2 than can be honest, and the connection ended.
+    H2Flood,
+    /// The head of an HTTP/2 stream was no request that can be understood. The stream was reset.
+    H2MalformedStream,
+    /// An HTTP/2 client had as many streams open as it may. The stream was refused.
+    H2StreamRefused,
+    /// An HTTP/2 connection ended before the stream was served.
+    H2StreamDropped,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 15] = [
         Reason::MalformedRequest,
         Reason::HeaderTimeout,
         Reason::HeaderTooLarge,
@@ -44,6 +56,12 @@ impl Reason {
         Reason::AddressLimit,
         Reason::Shutdown,
         Reason::Internal,
+        Reason::H2Handshake,
+        Reason::H2ProtocolError,
+        Reason::H2Flood,
+        Reason::H2MalformedStream,
+        Reason::H2StreamRefused,
+        Reason::H2StreamDropped,
     ];
 
     /// The word in the record.
@@ -58,6 +76,12 @@ impl Reason {
             Reason::AddressLimit => "connection_limit_per_address",
             Reason::Shutdown => "shutdown",
             Reason::Internal => "internal",
+            Reason::H2Handshake => "h2_handshake",
+            Reason::H2ProtocolError => "h2_protocol_error",
+            Reason::H2Flood => "h2_flood",
+            Reason::H2MalformedStream => "h2_malformed_stream",
+            Reason::H2StreamRefused => "h2_stream_refused",
+            Reason::H2StreamDropped => "h2_stream_dropped",
         }
     }
 }
