@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use pingora_proxy::Session;
 
 use crate::authorise::authorise;
 use crate::capture::{Capture, Exchange};
+use crate::identity::{self, AuthOutcome};
 use crate::normalise::{self, Refusal};
 use crate::problem::Problem;
-use crate::serving::Gateway;
+use crate::serving::{Gateway, Plan};
 
 /// Checks a request and finds its route.
 ///
@@ -32,8 +33,23 @@ pub fn admit(session: &Session, capture: &mut Capture) -> Result<(), Problem> {
     if length.is_some_and(|length| length > listener.body_bytes) {
         return Err(Problem::body_too_large());
     }
-    capture.take_route(session, &gateway.plans[index]);
-    authorise(capture)
+    let plan = &gateway.plans[index];
+    capture.take_route(session, plan);
+    let let_in = identity::identify(headers, capture).and_then(|()| authorise(capture));
+    count(plan, capture.exchange(), let_in.as_ref().err());
+    let_in
+}
+
+/// Counts what became of a request at its route's door, where there is one.
+fn count(plan: &Plan, exchange: &Exchange, problem: Option<&Problem>) {
+    let outcome = match problem.map(|problem| problem.status) {
+        Some(StatusCode::UNAUTHORIZED) => AuthOutcome::Unauthenticated,
+        Some(StatusCode::SERVICE_UNAVAILABLE) => AuthOutcome::Unavailable,
+        Some(_) => AuthOutcome::Denied,
+        None if plan.auth.is_none() && exchange.decision.is_none() => return,
+        None => AuthOutcome::Allowed,
+    };
+    plan.auth_counters.count(exchange.principal.as_ref().map(|principal| principal.scheme), outcome);
 }
 
 /// The index of the route that takes the request.

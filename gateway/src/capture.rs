@@ -191,6 +191,11 @@ impl Capture {
         }
     }
 
+    /// Somebody vouches for the request's sender.
+    pub fn set_principal(&mut self, principal: Arc<Principal>) {
+        self.exchange_mut().principal = Some(principal);
+    }
+
     /// This was decided about the request.
     pub fn set_decision(&mut self, decided: Decided) {
         self.exchange_mut().decision = Some(decided);

@@ -5,11 +5,14 @@
 //! anything is served, and never changes afterwards.
 
 mod allow;
+mod api_keys;
 mod audit;
+mod auth;
 mod check;
 mod durability;
 mod environment;
 mod error;
+mod identity;
 mod listen;
 mod load;
 mod mapping;
@@ -35,12 +38,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use allow::Allow;
+pub use api_keys::{ApiKey, read_api_keys};
 pub use audit::{Audit, Key, Ring, Segment, Spool, Store};
+pub use auth::Auth;
 pub use durability::{Durability, WrittenIn};
 pub use error::{Problem, Problems, Severity};
+pub use identity::{Algorithm, ApiKeys, CertificateActor, EdgeHeaders, Jwks, Jwt, Mtls, Provider};
 pub use listen::{ClientAddress, ClientAddressFrom, Limits, Listener, ListenerTimeouts};
 pub use redact::Redact;
-pub use route::{Auth, Match, PathMatch, Rewrite, Route};
+pub use route::{Match, PathMatch, Rewrite, Route};
 pub use route_audit::{BodyDigest, PathKept, Query, RouteAudit};
 pub use schema::schema;
 pub use tls::{CertificateFiles, ClientAuth, ClientAuthMode, ListenerTls, TlsVersion};
@@ -70,6 +76,9 @@ pub struct Config {
     /// The services behind the gateway, by name.
     #[schemars(extend("minProperties" = 1))]
     pub upstreams: BTreeMap<Name, Upstream>,
+    /// Who vouches for those who ask, by name. None when left out.
+    #[schemars(default, extend("minProperties" = 1))]
+    pub identity: BTreeMap<Name, Provider>,
     /// What is forwarded where: exact host first, then the longest path, then methods given.
     #[schemars(length(min = 1))]
     pub routes: Vec<Route>,

@@ -87,7 +87,7 @@ pub struct Forwarded {
     /// How long the whole exchange may take, or `none`.
     pub timeout: String,
     /// Who may use the route.
-    pub auth: &'static str,
+    pub auth: String,
     /// What must be durable before the upstream sees the request.
     pub durability: Durability,
     /// Where that is written: `routes[0].audit.durability`, `audit.durability`, or nowhere.
@@ -186,8 +186,9 @@ fn forwarded(config: &Config, route: &Route, host: String, path: String, sent: S
         endpoints: endpoints.unwrap_or_default(),
         sent,
         timeout: route.timeout.map_or_else(|| "none".into(), DurationText::write),
-        auth: match config.routes[route.index].auth {
-            config::Auth::None => "none",
+        auth: match &config.routes[route.index].auth {
+            config::Auth::None => "none".into(),
+            config::Auth::AnyOf(providers) => format!("any of {}", providers.join(", ")),
         },
         durability,
         durability_from: match written {

@@ -12,6 +12,7 @@ use prometheus::{
 };
 
 use crate::edge::Reason;
+use crate::identity::IdentityMetrics;
 
 /// The label of what is not there: no route, no status. No name can be equal to it.
 const ABSENT: &str = "-";
@@ -34,6 +35,7 @@ pub struct Metrics {
     rejected: Arc<[IntCounter; Reason::ALL.len()]>,
     upstream_requests: IntCounterVec,
     upstream_duration: HistogramVec,
+    identity: IdentityMetrics,
 }
 
 impl Metrics {
@@ -93,6 +95,7 @@ impl Metrics {
                 "From the choice of an endpoint to the head of its answer.",
                 &["upstream"],
             )?,
+            identity: IdentityMetrics::new(&registry)?,
             registry,
         })
     }
@@ -110,6 +113,11 @@ impl Metrics {
     /// The requests in flight.
     pub fn in_flight(&self) -> IntGauge {
         self.in_flight.clone()
+    }
+
+    /// Those of identity.
+    pub fn identity(&self) -> &IdentityMetrics {
+        &self.identity
     }
 
     /// What a route counts; `None` is for the requests that no route takes.

@@ -2,14 +2,15 @@
 
 use audit_writer::accounting::Reason;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use serde::Serialize;
 
-use crate::normalise::Refusal;
+use crate::identity::Refusal;
+use crate::normalise;
 use crate::request_id::RequestId;
 
 /// The header that carries a request's id, both ways.
@@ -18,6 +19,9 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// When a request that could not be recorded may find room: a ring empties in milliseconds, and a writer that failed
 /// tries again each second.
 const RETRY_AFTER_SECONDS: &str = "1";
+
+/// When a provider that has no keys may have some: it is about how often it asks for them.
+const IDENTITY_AFTER_SECONDS: &str = "10";
 
 /// Something that the gateway answers by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +32,8 @@ pub struct Problem {
     pub word: &'static str,
     /// What the client may want to know beyond the status.
     detail: Option<String>,
-    /// Why no record can be kept, for the client's programs.
-    reason: Option<Reason>,
+    /// Why, for the client's programs.
+    reason: Option<&'static str>,
     /// A header that belongs to the status.
     extra: Option<(HeaderName, HeaderValue)>,
     /// Whether more can be understood on the connection.
@@ -42,7 +46,7 @@ impl Problem {
     }
 
     /// The target or the host cannot be understood in one way only.
-    pub fn refused(refusal: Refusal) -> Problem {
+    pub fn refused(refusal: normalise::Refusal) -> Problem {
         let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
         let mut problem = Problem::new(status, refusal.reason());
         problem.detail = Some(refusal.to_string());
@@ -119,9 +123,30 @@ impl Problem {
         };
         Problem {
             detail: Some(format!("not served: {detail}")),
-            reason: Some(reason),
+            reason: Some(reason.as_str()),
             extra: Some((RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))),
             ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason.as_str())
+        }
+    }
+
+    /// Nobody vouches for its sender; the challenge tells what would be taken (RFC 9110, section 15.5.2).
+    pub fn unauthenticated(refusal: Refusal, challenge: HeaderValue) -> Problem {
+        Problem {
+            detail: Some(refusal.explanation().to_owned()),
+            reason: Some(refusal.as_str()),
+            extra: Some((WWW_AUTHENTICATE, challenge)),
+            ..Problem::new(StatusCode::UNAUTHORIZED, refusal.as_str())
+        }
+    }
+
+    /// Whether somebody vouches for its sender cannot be told now.
+    pub fn identity_unavailable() -> Problem {
+        let word = "identity_unavailable";
+        Problem {
+            detail: Some("whether the credentials are good cannot be told now".to_owned()),
+            reason: Some(word),
+            extra: Some((RETRY_AFTER, HeaderValue::from_static(IDENTITY_AFTER_SECONDS))),
+            ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, word)
         }
     }
 
@@ -181,7 +206,7 @@ impl Problem {
             title: self.status.canonical_reason().unwrap_or_default(),
             status: self.status.as_u16(),
             detail: self.detail.as_deref(),
-            reason: self.reason.map(Reason::as_str),
+            reason: self.reason,
             request_id: request_id.as_str(),
         };
         serde_json::to_vec(&details).expect("strings and a number are JSON").into()

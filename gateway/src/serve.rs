@@ -31,6 +31,7 @@ use crate::authorise::Rule;
 use crate::client_address::ClientAddresses;
 use crate::config::{self, Config, Durability, PathKept};
 use crate::edge::{ConnectionLimit, Drain, Edge, Listener, Patience, Rejections, bind};
+use crate::identity::{self, Providers};
 use crate::identity_headers::IdentityHeaders;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
@@ -80,6 +81,9 @@ pub enum ServeError {
     /// There is no key for what is to be hashed.
     #[error("`audit.redact.hmac_key`")]
     HmacKey(#[from] HmacKeyError),
+    /// An identity provider cannot do its work.
+    #[error("identity")]
+    Identity(#[from] identity::StartError),
     /// Two routes would take the same request; the configuration's own check finds it earlier, with its place.
     #[error("routes[{0}] and routes[{1}] take the same requests")]
     Tie(usize, usize),
@@ -94,7 +98,9 @@ impl ServeError {
         match self {
             ServeError::Bind { .. } => 75,
             ServeError::Broken(_) => 70,
-            ServeError::Tie(..) | ServeError::Rules(_) | ServeError::HmacKey(_) => 78,
+            ServeError::Tie(..) | ServeError::Rules(_) | ServeError::HmacKey(_) | ServeError::Identity(_) => {
+                78
+            }
             ServeError::Open(error) => error.exit_code(),
             ServeError::Signals(_) | ServeError::Stop(_) | ServeError::Metrics(_) => 1,
         }
@@ -160,6 +166,7 @@ pub fn run_on(disk: Arc<dyn Disk>, config: &Config, started: impl FnOnce()) -> R
     let signals = Signals::catch().map_err(ServeError::Signals)?;
     let registry = prometheus::Registry::new();
     let metrics = Metrics::new(registry.clone())?;
+    let providers = Providers::start(config)?;
     let instance =
         Instance { version: env!("CARGO_PKG_VERSION").to_owned(), config: config.text().as_bytes().into() };
     let log = AuditLog::open_on(disk, audit_config(&config.audit), instance, AuditMetrics::new(&registry)?)?;
@@ -169,7 +176,8 @@ pub fn run_on(disk: Arc<dyn Disk>, config: &Config, started: impl FnOnce()) -> R
     let (stop, stopped) = watch::channel(false);
     let drain = Arc::new(Drain::default());
     let readiness = Arc::new(Readiness::new(refuses(config).then(|| recorder.clone())));
-    let gateway = gateway(config, &metrics, recorder.clone(), stopped.clone(), drain.clone(), hmac_key)?;
+    let gateway =
+        gateway(config, &metrics, &providers, recorder.clone(), stopped.clone(), drain.clone(), hmac_key)?;
     let gateway = Arc::new(gateway);
     let listeners = config.listen.iter().zip(sockets.listen).map(|(listener, socket)| {
         (Arc::new(edge_listener(listener, &metrics, recorder.clone(), drain.clone())), socket)
@@ -216,6 +224,7 @@ fn refuses(config: &Config) -> bool {
 pub(crate) fn gateway(
     config: &Config,
     metrics: &Metrics,
+    providers: &Providers,
     recorder: Recorder,
     stop: watch::Receiver<bool>,
     drain: Arc<Drain>,
@@ -242,6 +251,8 @@ pub(crate) fn gateway(
                     .iter()
                     .map(|header| hmac_key.clone().filter(|_| config.audit.redact.hmac.contains(header)))
                     .collect(),
+                auth: providers.any_of(&config.routes[route.index].auth)?,
+                auth_counters: metrics.identity().route(&route.name),
                 rules: config.routes[route.index].allow.iter().map(Rule::new).collect::<Result<_, _>>()?,
                 action: config.routes[route.index].audit.action.clone(),
                 durability: config.durability_of(&config.routes[route.index]).0,
@@ -262,7 +273,7 @@ pub(crate) fn gateway(
         recorder,
         admit_timeout: config.audit.admit_timeout,
         templates: PathTemplates::new(config.audit.redact.paths.iter().cloned()),
-        identity_headers: IdentityHeaders::default(),
+        identity_headers: IdentityHeaders::new(config.identity.values().flat_map(config::Provider::headers)),
         max_record: config.audit.max_record.as_usize(),
         config_hash: config.hash().into(),
         stop,

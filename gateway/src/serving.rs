@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::authorise::Rule;
 use crate::config::{Durability, Name};
 use crate::edge::Drain;
+use crate::identity::{AnyOf, AuthCounters};
 use crate::identity_headers::IdentityHeaders;
 use crate::metrics::RouteMetrics;
 use crate::route::{Route, Router};
@@ -60,6 +61,10 @@ pub struct Plan {
     pub pattern: Option<Box<str>>,
     /// The key, for each of its headers that records tell as an HMAC.
     pub hmac: Box<[Option<Arc<HmacKey>>]>,
+    /// Who vouches for those who ask; nobody is asked when `None`.
+    pub auth: Option<AnyOf>,
+    /// What became of requests at its door.
+    pub auth_counters: AuthCounters,
     /// Who may do what.
     pub rules: Box<[Rule]>,
     /// What its records call such a request.

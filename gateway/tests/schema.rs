@@ -38,9 +38,12 @@ fn keys(root: &Value, schema: &Value, path: &str, found: &mut BTreeMap<String, B
     for (_, any_name) in schema["patternProperties"].as_object().into_iter().flatten() {
         keys(root, any_name, &format!("{path}.*"), found);
     }
+    for choice in ["oneOf", "anyOf"].into_iter().filter_map(|kind| schema[kind].as_array()).flatten() {
+        keys(root, choice, path, found);
+    }
     let Some(properties) = schema["properties"].as_object() else { return };
     assert_eq!(schema["additionalProperties"], false, "{path} is open");
-    found.insert(path.to_owned(), properties.keys().cloned().collect());
+    found.entry(path.to_owned()).or_default().extend(properties.keys().cloned());
     for (key, value) in properties {
         let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         keys(root, value, &below, found);
@@ -80,8 +83,11 @@ fn reader_keys() -> BTreeMap<String, BTreeSet<String>> {
     for problem in problems.iter() {
         assert!(problem.problem == "unknown key", "{problem}");
         let mut path = problem.path.replace(['0', '1', '2'], "");
-        if let Some(below) = path.strip_prefix("upstreams.orders") {
-            path = format!("upstreams.*{below}");
+        for named in ["upstreams.orders", "identity.corp", "identity.mesh", "identity.keys", "identity.edge"]
+        {
+            if let Some(below) = path.strip_prefix(named) {
+                path = format!("{}.*{below}", named.split('.').next().unwrap());
+            }
         }
         let known = problem.rule.trim_start_matches("expected one of ").split(", ");
         found.entry(path).or_default().extend(known.map(|key| key.trim_matches('`').to_owned()));
@@ -118,6 +124,16 @@ fn the_schema_refuses_what_the_reader_refuses() {
         ("version: 1", "version: 2"),
         ("name: plain", "name: Plain"),
         ("auth: none", "auth: all"),
+        ("auth: none", "auth: { any_of: [] }"),
+        ("auth: none", "auth: { all_of: [corp] }"),
+        ("audit:\n", "identity: {}\naudit:\n"),
+        ("audit:\n", "identity: { corp: {} }\naudit:\n"),
+        ("audit:\n", "identity: { keys: { api_key: { header: x-api-key } } }\naudit:\n"),
+        ("audit:\n", "identity: { mesh: { mtls: { actor: cn } } }\naudit:\n"),
+        (
+            "audit:\n",
+            "identity: { a: { mtls: { actor: subject }, api_key: { header: x, file: y } } }\naudit:\n",
+        ),
         (", auth: none", ""),
         ("path: /status", "pth: /status"),
         ("[127.0.0.1:19001, \"[::1]:19001\"]", "[]"),

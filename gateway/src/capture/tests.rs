@@ -15,6 +15,7 @@ use super::*;
 use crate::config::Config;
 use crate::edge::{Connection, Drain, Listener};
 use crate::evidence::{Service, secure};
+use crate::identity::Providers;
 use crate::metrics::Metrics;
 use crate::{admission, serve};
 
@@ -41,8 +42,16 @@ impl Fixture {
         let log = AuditLog::open(serve::audit_config(&config.audit), instance, audit_metrics).expect("a log");
         let (stop, stopped) = watch::channel(false);
         let drain = Arc::new(Drain::default());
-        let gateway =
-            serve::gateway(&config, &metrics, log.recorder(), stopped, drain.clone(), None).expect("routes");
+        let gateway = serve::gateway(
+            &config,
+            &metrics,
+            &Providers::default(),
+            log.recorder(),
+            stopped,
+            drain.clone(),
+            None,
+        )
+        .expect("routes");
         let listener = serve::edge_listener(&config.listen[0], &metrics, log.recorder(), drain);
         let (gateway, listener) = (Arc::new(gateway), Arc::new(listener));
         Fixture { gateway, listener, status: log.status_view(), log: Some(log), _stop: stop, directory }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
+use super::auth;
 use super::load::Parts;
 use super::walk::{Walk, nearest};
 use super::{Listener, Route};
@@ -18,6 +19,7 @@ pub(super) fn check(parts: &Parts, walk: &mut Walk<'_>) {
     addresses_once(parts, walk);
     no_loops(parts, walk);
     upstreams_exist(parts, walk);
+    auth::check(parts, walk);
     no_ties(parts, walk);
 }
 

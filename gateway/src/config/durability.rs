@@ -74,7 +74,10 @@ impl Config {
             let error = self.error_at(&format!("routes[{index}].audit.durability"), rule);
             ConfigError { kind: ErrorKind::NoEffect, ..error }
         });
-        Problems::sorted(warnings.chain(self.idle_redactions()).collect(), &self.loaded.files)
+        Problems::sorted(
+            warnings.chain(self.idle_redactions()).chain(self.idle_providers()).collect(),
+            &self.loaded.files,
+        )
     }
 }
 

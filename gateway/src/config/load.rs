@@ -12,7 +12,7 @@ use super::source::{self, SourceFile};
 use super::value::Name;
 use super::variable::Variables;
 use super::walk::{Read, Seen, Slots, Walk, join};
-use super::{Admin, Audit, Config, Listener, Loaded, Metrics, Route, Shutdown, Upstream, check};
+use super::{Admin, Audit, Config, Listener, Loaded, Metrics, Provider, Route, Shutdown, Upstream, check};
 
 impl Config {
     /// Loads the configuration at `path`: a file, a directory (its `*.yaml` are merged), or `-` for standard input.
@@ -50,7 +50,7 @@ impl Config {
     }
 }
 
-fn environment(name: &str) -> Option<String> {
+pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
@@ -94,7 +94,7 @@ fn loaded(files: &[SourceFile], seen: Seen) -> Loaded {
     Loaded { text, sha256, files: files.iter().map(|file| file.name.clone()).collect(), seen }
 }
 
-/// Several files as one: lists are joined, upstreams are put together, `version` may be repeated.
+/// Several files as one: lists are joined, upstreams and providers are put together, `version` may be repeated.
 fn merge(trees: Vec<Node>, walk: &mut Walk<'_>) -> Option<Node> {
     let mut trees = trees.into_iter();
     let mut merged = trees.next()?;
@@ -125,7 +125,9 @@ fn join_values(before: &mut Entry, entry: Entry) -> Option<Entry> {
             all.extend(more.iter().cloned());
             None
         }
-        (Content::Mapping(all), Content::Mapping(more)) if entry.key == "upstreams" => {
+        (Content::Mapping(all), Content::Mapping(more))
+            if matches!(&*entry.key, "upstreams" | "identity") =>
+        {
             all.extend(more.iter().cloned());
             None
         }
@@ -144,7 +146,8 @@ pub(super) struct Parts {
     pub(super) admin: Option<Admin>,
     pub(super) metrics: Option<Metrics>,
     pub(super) shutdown: Shutdown,
-    pub(super) upstreams: Option<Upstreams>,
+    pub(super) upstreams: Option<Named<Upstream>>,
+    pub(super) identity: Option<Named<Provider>>,
     pub(super) routes: Slots<Route>,
     pub(super) audit: Option<Audit>,
 }
@@ -156,14 +159,15 @@ struct Complete {
     metrics: Option<Metrics>,
     shutdown: Shutdown,
     upstreams: BTreeMap<Name, Upstream>,
+    identity: BTreeMap<Name, Provider>,
     routes: Vec<Route>,
     audit: Audit,
 }
 
 impl Complete {
     fn into_config(self, loaded: Loaded) -> Config {
-        let Complete { listen, admin, metrics, shutdown, upstreams, routes, audit } = self;
-        Config { version: 1, listen, admin, metrics, shutdown, upstreams, routes, audit, loaded }
+        let Complete { listen, admin, metrics, shutdown, upstreams, identity, routes, audit } = self;
+        Config { version: 1, listen, admin, metrics, shutdown, upstreams, identity, routes, audit, loaded }
     }
 }
 
@@ -182,6 +186,7 @@ fn read_root(node: &Node, walk: &mut Walk<'_>) -> Option<Complete> {
         metrics: root.optional("metrics"),
         shutdown: root.or("shutdown", Shutdown::default()),
         upstreams: root.required("upstreams"),
+        identity: root.optional("identity"),
         routes: root.required("routes").unwrap_or_default(),
         audit: root.required("audit"),
     };
@@ -192,20 +197,34 @@ fn read_root(node: &Node, walk: &mut Walk<'_>) -> Option<Complete> {
     }
     root.finish();
     check::check(&parts, walk);
-    let Parts { listen, admin, metrics, shutdown, upstreams, routes, audit } = parts;
+    let Parts { listen, admin, metrics, shutdown, upstreams, identity, routes, audit } = parts;
     let (listen, routes) = (listen.complete()?, routes.complete()?);
     let (upstreams, audit) = (upstreams?.by_name, audit?);
-    Some(Complete { listen, admin, metrics, shutdown, upstreams, routes, audit })
+    let identity = identity.map(|identity| identity.by_name).unwrap_or_default();
+    Some(Complete { listen, admin, metrics, shutdown, upstreams, identity, routes, audit })
 }
 
-/// `upstreams`: those that were read, and the names of all that are there.
-pub(super) struct Upstreams {
-    pub(super) by_name: BTreeMap<Name, Upstream>,
+/// Values by name: those that were read, and the names of all that are there.
+pub(super) struct Named<T> {
+    pub(super) by_name: BTreeMap<Name, T>,
     pub(super) declared: Vec<String>,
 }
 
-impl Read for Upstreams {
-    const EXPECTED: &'static str = "a mapping of names to upstreams";
+/// What values by name are called together.
+pub(super) trait Several {
+    const SEVERAL: &'static str;
+}
+
+impl Several for Upstream {
+    const SEVERAL: &'static str = "a mapping of names to upstreams";
+}
+
+impl Several for Provider {
+    const SEVERAL: &'static str = "a mapping of names to providers";
+}
+
+impl<T: Read + Several> Read for Named<T> {
+    const EXPECTED: &'static str = T::SEVERAL;
 
     fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
         let Content::Mapping(entries) = &node.content else {
@@ -216,17 +235,17 @@ impl Read for Upstreams {
             walk.bad_value(path, "expected at least one", None);
         }
         walk.refuse_duplicates(entries, path);
-        let mut upstreams = Upstreams { by_name: BTreeMap::new(), declared: Vec::new() };
+        let mut named = Named { by_name: BTreeMap::new(), declared: Vec::new() };
         for entry in entries {
-            upstreams.declared.push(entry.key.clone());
+            named.declared.push(entry.key.clone());
             let name = Name::parse(&entry.key);
             if name.is_none() {
                 walk.bad_name(entry, path);
             }
-            let upstream = walk.read(&entry.value, &join(path, &entry.key));
-            upstreams.by_name.extend(name.zip(upstream));
+            let value = walk.read(&entry.value, &join(path, &entry.key));
+            named.by_name.extend(name.zip(value));
         }
-        Some(upstreams)
+        Some(named)
     }
 }
 

@@ -57,7 +57,9 @@ read_choices!(
     super::PathKept,
     super::Policy,
     super::Query,
-    super::TlsVersion
+    super::TlsVersion,
+    super::Algorithm,
+    super::CertificateActor
 );
 
 impl Read for bool {

@@ -7,11 +7,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::allow::Allow;
+use super::auth::Auth;
 use super::mapping::Mapping;
-use super::node::{Content, Node};
+use super::node::Node;
 use super::route_audit::RouteAudit;
 use super::value::{DurationText, Name};
-use super::walk::{Read, ReadText, Unreadable, Walk, nearest};
+use super::walk::{Read, ReadText, Unreadable, Walk};
 use super::written::{DurationOrNone, MethodTexts};
 use crate::normalise::{self, Scheme};
 
@@ -104,14 +105,6 @@ pub struct Rewrite {
     /// Taken off the front of the path before it goes upstream. The record keeps the path before that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strip_prefix: Option<String>,
-}
-
-/// Who may use a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Auth {
-    /// Everybody.
-    None,
 }
 
 impl Read for Route {
@@ -246,22 +239,5 @@ impl Read for Rewrite {
         refuse_trailing_slash(&mut rewrite, "strip_prefix", strip_prefix.as_deref());
         rewrite.finish();
         Some(Rewrite { strip_prefix })
-    }
-}
-
-impl Read for Auth {
-    const EXPECTED: &'static str = "`none`: whom a route lets in must be written out";
-
-    fn read(node: &Node, path: &str, walk: &mut Walk<'_>) -> Option<Self> {
-        let word = match &node.content {
-            Content::Scalar(_) => walk.text(node, path, "`none`")?,
-            Content::Sequence(_) | Content::Mapping(_) => String::new(),
-        };
-        if word == "none" {
-            return Some(Auth::None);
-        }
-        let meant = nearest(&word, ["none"]).map(str::to_owned);
-        walk.bad_value(path, "only `none` is implemented in this version", meant);
-        None
     }
 }

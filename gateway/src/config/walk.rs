@@ -107,6 +107,11 @@ impl<T> Slots<T> {
         self.0.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.as_ref()?)))
     }
 
+    /// How many there are, read or not.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// All of them, if all were read.
     pub(super) fn complete(self) -> Option<Vec<T>> {
         self.0.into_iter().collect()
@@ -246,6 +251,13 @@ impl<'a> Walk<'a> {
                 Some(file) => format!("{}:{}", file.name, place.line),
                 None => format!("line {}", place.line),
             },
+        }
+    }
+
+    /// From here on, errors tell the value at `path` as this.
+    pub(super) fn hide(&mut self, path: &str, instead: &str) {
+        if let Some((_, value)) = self.seen.get_mut(path) {
+            instead.clone_into(value);
         }
     }
 

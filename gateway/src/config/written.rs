@@ -117,6 +117,45 @@ impl JsonSchema for LogText {
     }
 }
 
+/// A header's name as it is written. In memory it is a [`HeaderName`].
+pub(super) enum HeaderText {}
+
+impl HeaderText {
+    pub(super) fn serialize<S: Serializer>(header: &HeaderName, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(header.as_str())
+    }
+
+    pub(super) fn optional<S: Serializer>(
+        header: &Option<HeaderName>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(header.as_ref().map_or("", HeaderName::as_str))
+    }
+}
+
+impl JsonSchema for HeaderText {
+    fn schema_name() -> Cow<'static, str> {
+        "Header".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1 })
+    }
+}
+
+/// A URL as it is written. In memory it is the same text, once it was read.
+pub(super) enum UrlText {}
+
+impl JsonSchema for UrlText {
+    fn schema_name() -> Cow<'static, str> {
+        "Url".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": r"^(https?://.+|.*\$\{.*)$", "not": { "pattern": "#" } })
+    }
+}
+
 /// Header names as they are written. In memory they are [`HeaderName`]s.
 pub(super) enum HeaderTexts {}
 
