@@ -22,6 +22,9 @@ use crate::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
 const X_FORWARDED: &str = "x-forwarded-";
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Headers that some servers take for the target or for the method, in place of those that were authorised.
+const OVERRIDES: [&str; 5] =
+    ["x-original-url", "x-rewrite-url", "x-http-method-override", "x-http-method", "x-method-override"];
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -57,7 +60,7 @@ impl Forward<'_> {
         }
         self.identity_headers.set(head, self.principal)?;
         let chain = self.chain(&head.headers)?;
-        self.strip_forwarded(head);
+        self.strip(head);
         head.insert_header(X_FORWARDED_FOR, chain)?;
         if !head.headers.contains_key(X_FORWARDED_PROTO) {
             head.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(self.scheme.as_str()))?;
@@ -81,14 +84,17 @@ impl Forward<'_> {
         Ok(())
     }
 
-    /// Takes off whatever claims to tell where a request came from, but for what a trusted peer says; and spellings
-    /// that some servers take for the headers that are set here, whoever they are from.
-    fn strip_forwarded(&self, head: &mut RequestHeader) {
+    /// Takes off what claims to tell where a request came from, but for what a trusted peer says; and whoever it is
+    /// from, what would have another request served than the one that was let in, and spellings that some servers take
+    /// for the headers that are set here.
+    fn strip(&self, head: &mut RequestHeader) {
+        let overrides = |name: &str| OVERRIDES.iter().any(|other| is(name, other));
         let told = |name: &str| begins(name, X_FORWARDED) || is(name, "forwarded") || is(name, "x-real-ip");
         let spelled = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         let strips = |name: &HeaderName| {
             let name = name.as_str();
             match spelled(name) {
+                _ if overrides(name) => true,
                 true => !self.trusted && told(name),
                 false => told(name) || is(name, X_REQUEST_ID.as_str()),
             }
@@ -258,6 +264,22 @@ mod tests {
         assert!(values(&head, "x_forwarded_proto").is_empty());
         assert_eq!(values(&head, "x-forwarded-for"), ["203.0.113.9, 10.1.2.3, 10.0.0.7"]);
         assert_eq!(values(&head, "x-forwarded-proto"), ["https"]);
+    }
+
+    #[test]
+    fn no_header_makes_another_request_of_the_one_that_was_let_in() {
+        for trusted in [true, false] {
+            for name in [
+                "X-Original-URL",
+                "x_rewrite_url",
+                "X-HTTP-Method-Override",
+                "X-Http-Method",
+                "X.Method.Override",
+            ] {
+                let head = forwarded(trusted, &[(name, "/admin"), (name, "DELETE")]);
+                assert!(values(&head, name).is_empty(), "{name}");
+            }
+        }
     }
 
     #[test]
