@@ -28,8 +28,9 @@ use tokio::time::Instant;
 
 use crate::asked::Asked;
 use crate::authorise::Decided;
+use crate::body_digest::BodyDigests;
 use crate::client_address::X_FORWARDED_FOR;
-use crate::config::Durability;
+use crate::config::{BodyDigest, Durability};
 use crate::edge::{Attempt, Reason, Rejection};
 use crate::failure::Failure;
 use crate::identity::Principal;
@@ -90,6 +91,8 @@ pub struct Exchange {
     pub decision: Option<Decided>,
     /// The headers that its route keeps: the place of the name, and a value.
     kept: Vec<(usize, HeaderValue)>,
+    /// The digests of its bodies, where its route asks for them.
+    digests: Option<Box<BodyDigests>>,
     contact: Option<Contact>,
 }
 
@@ -157,6 +160,7 @@ impl Capture {
             principal: None,
             decision: None,
             kept: Vec::new(),
+            digests: None,
             contact: None,
         });
     }
@@ -186,6 +190,9 @@ impl Capture {
                 Some(key) => exchange.kept.extend(values.map(|value| (place, hashed(key, value)))),
             }
         }
+        if plan.body_digest == BodyDigest::Sha256 {
+            exchange.digests = Some(Box::new(BodyDigests::new(headers)));
+        }
         if let Some(timeout) = plan.route.timeout {
             self.attempt.set_deadline(self.started + timeout);
         }
@@ -199,6 +206,16 @@ impl Capture {
     /// This was decided about the request.
     pub fn set_decision(&mut self, decided: Decided) {
         self.exchange_mut().decision = Some(decided);
+    }
+
+    /// The digests of its bodies, where its route asks for them and it is not upgraded.
+    pub fn body_digests(&mut self) -> Option<&mut BodyDigests> {
+        self.exchange_mut().digests.as_deref_mut()
+    }
+
+    /// The connection is upgraded: what it carries from now on is no request's body.
+    pub fn upgrade(&mut self) {
+        self.exchange_mut().digests = None;
     }
 
     /// What must be certain of the request's evidence before it is served.
@@ -269,8 +286,15 @@ impl Capture {
         if !session.is_body_done() {
             self.attempt.linger();
         }
-        if let Err(error) = problem.send(session, &self.exchange().request_id).await {
-            self.outcome = Some((Failure::of(&error.into_down(), self.attempt.cut()).end, problem.word));
+        match problem.send(session, &self.exchange().request_id).await {
+            Ok(body) => {
+                if let Some(digests) = self.body_digests() {
+                    digests.answered(&body);
+                }
+            }
+            Err(error) => {
+                self.outcome = Some((Failure::of(&error.into_down(), self.attempt.cut()).end, problem.word));
+            }
         }
     }
 
@@ -288,11 +312,6 @@ impl Capture {
                 !head.status.is_informational() || head.status == http::StatusCode::SWITCHING_PROTOCOLS
             })
             .map(|head| head.status.as_u16());
-        let response = response.map(|status| Response {
-            status,
-            bytes: session.body_bytes_sent() as u64,
-            body_sha256: None,
-        });
         let (end, word) = match (self.outcome, error) {
             (Some((end, word)), _) => (end, Some(word)),
             (None, Some(error)) => (Failure::of(error, self.attempt.cut()).end, Some(error.etype().as_str())),
@@ -304,6 +323,13 @@ impl Capture {
         } else {
             (KindEnded::Completed, end, word)
         };
+        let exchange = self.exchange();
+        let digests = exchange.digests.as_deref();
+        let response = response.map(|status| Response {
+            status,
+            bytes: session.body_bytes_sent() as u64,
+            body_sha256: digests.and_then(|digests| digests.response(&exchange.asked.method, status, end)),
+        });
         let body_bytes = session.body_bytes_read() as u64;
         self.settle(session, body_bytes);
         self.measure(response.map(|response| response.status), took);

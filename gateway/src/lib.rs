@@ -7,6 +7,7 @@ pub mod admin;
 pub mod admission;
 pub mod asked;
 pub mod authorise;
+pub mod body_digest;
 pub mod capture;
 pub mod cli;
 pub mod client_address;

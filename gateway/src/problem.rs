@@ -165,15 +165,16 @@ impl Problem {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, word)
     }
 
-    /// Answers with it. The connection is kept where it can be.
-    pub async fn send(&self, session: &mut Session, request_id: &RequestId) -> Result<()> {
+    /// Answers with it, and returns the body that went to the client. The connection is kept where it can be.
+    pub async fn send(&self, session: &mut Session, request_id: &RequestId) -> Result<Bytes> {
         if self.closes {
             session.set_keepalive(None);
         }
         let body = self.body(request_id);
         let head = self.head(request_id, body.len())?;
         session.write_response_header(Box::new(head), false).await?;
-        session.write_response_body(Some(body), true).await
+        session.write_response_body(Some(body.clone()), true).await?;
+        Ok(body)
     }
 
     fn head(&self, request_id: &RequestId, length: usize) -> Result<ResponseHeader> {

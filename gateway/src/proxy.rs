@@ -7,10 +7,12 @@
 //! | `request_filter` | [`admission`]; then [`evidence`] is made certain; what is not served is answered |
 //! | `upstream_peer` … `upstream_response_filter` | [`upstream`], [`forward`] |
 //! | `response_filter` | [`evidence`] of a stream that was not announced; the head for the client |
+//! | `request_body_filter`, `response_body_filter` | the limit of bodies; [`crate::body_digest`] |
 //! | `fail_to_proxy` | [`crate::failure`] |
 //! | `logging` | the record |
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use audit_writer::accounting::Reason;
@@ -18,6 +20,7 @@ use audit_writer::record::End;
 use audit_writer::ring::Need;
 use bytes::Bytes;
 use http::StatusCode;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -41,6 +44,15 @@ const BODY_TOO_LARGE: ErrorType = ErrorType::Custom("body_too_large");
 /// The error type of a response that is a stream, and for whose record there is no room.
 const fn unrecordable(reason: Reason) -> ErrorType {
     ErrorType::Custom(reason.as_str())
+}
+
+/// Whether a request has a body, be it empty: HTTP/1.1 says so in its head (RFC 9112, section 6), HTTP/2 may also say
+/// nothing and send one.
+fn has_body(session: &mut Session) -> bool {
+    let headers = &session.req_header().headers;
+    headers.contains_key(CONTENT_LENGTH)
+        || headers.contains_key(TRANSFER_ENCODING)
+        || !session.as_mut().is_body_empty()
 }
 
 /// Pingora's hooks over a [`Gateway`].
@@ -110,6 +122,9 @@ impl ProxyHttp for Proxy {
         head: &mut RequestHeader,
         capture: &mut Capture,
     ) -> Result<()> {
+        if let Some(digests) = capture.body_digests() {
+            digests.begin_request(has_body(session));
+        }
         let exchange = capture.exchange();
         let path = exchange.asked.path();
         let path = capture.plan().map_or(path, |plan| plan.route.upstream_path(path));
@@ -131,14 +146,20 @@ impl ProxyHttp for Proxy {
     async fn request_body_filter(
         &self,
         session: &mut Session,
-        _body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
         capture: &mut Capture,
     ) -> Result<()> {
         // What an upgraded connection carries is no request's body.
         let most = capture.attempt.connection.listener.body_bytes;
         if session.body_bytes_read() as u64 > most && !session.was_upgraded() {
             return Err(Error::new_down(BODY_TOO_LARGE));
+        }
+        if let Some(digests) = capture.body_digests() {
+            digests.request_bytes(body.as_deref().unwrap_or_default());
+            if end_of_stream {
+                digests.end_request();
+            }
         }
         Ok(())
     }
@@ -165,6 +186,9 @@ impl ProxyHttp for Proxy {
         if let Err(refused) = evidence::secure_response(head, capture).await {
             return Err(Error::new_in(unrecordable(refused.reason())));
         }
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            capture.upgrade();
+        }
         if session.is_process_shutting_down() {
             session.set_keepalive(None);
         }
@@ -172,6 +196,19 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
         }
         head.insert_header(X_REQUEST_ID, capture.exchange().request_id.header())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        capture: &mut Capture,
+    ) -> Result<Option<Duration>> {
+        if let (Some(digests), Some(bytes)) = (capture.body_digests(), body) {
+            digests.response_bytes(bytes);
+        }
+        Ok(None)
     }
 
     async fn fail_to_proxy(

@@ -255,6 +255,7 @@ pub(crate) fn gateway(
                 auth_counters: metrics.identity().route(&route.name),
                 rules: config.routes[route.index].allow.iter().map(Rule::new).collect::<Result<_, _>>()?,
                 action: config.routes[route.index].audit.action.clone(),
+                body_digest: config.routes[route.index].audit.body_digest,
                 durability: config.durability_of(&config.routes[route.index]).0,
                 pool: pools[route.upstream.as_str()].clone(),
                 metrics: metrics.route(Some(&route.name)),

@@ -11,7 +11,7 @@ use prometheus::IntGauge;
 use tokio::sync::watch;
 
 use crate::authorise::Rule;
-use crate::config::{Durability, Name};
+use crate::config::{BodyDigest, Durability, Name};
 use crate::edge::Drain;
 use crate::identity::{AnyOf, AuthCounters};
 use crate::identity_headers::IdentityHeaders;
@@ -69,6 +69,8 @@ pub struct Plan {
     pub rules: Box<[Rule]>,
     /// What its records call such a request.
     pub action: Option<Name>,
+    /// Whether its records tell digests of bodies.
+    pub body_digest: BodyDigest,
     /// What must be certain of a request's evidence.
     pub durability: Durability,
     /// Where its requests go.

@@ -12,6 +12,7 @@ use http::HeaderValue;
 
 use super::{Capture, Exchange};
 use crate::authorise::Rule;
+use crate::body_digest::BodyDigests;
 use crate::client_address::claimed;
 use crate::config::Query;
 use crate::edge::Secured;
@@ -53,7 +54,7 @@ impl Capture {
                 actor: told.actor(),
                 source: told.source(),
                 tls: told.tls,
-                request: told.request(0),
+                request: told.request(0, None),
                 route: self.plan().map(|plan| &plan.name),
                 action: told.action,
                 decision: told.decision(),
@@ -82,7 +83,7 @@ impl Capture {
                 actor: told.actor(),
                 source: told.source(),
                 tls: told.tls,
-                request: told.request(outcome.body_bytes),
+                request: told.request(outcome.body_bytes, exchange.digests.as_deref()),
                 route: plan.map(|plan| &plan.name),
                 action: told.action,
                 decision: told.decision(),
@@ -159,7 +160,7 @@ impl Told<'_> {
         }
     }
 
-    fn request(&self, body_bytes: u64) -> Request<'_> {
+    fn request(&self, body_bytes: u64, digests: Option<&BodyDigests>) -> Request<'_> {
         let asked = &self.exchange.asked;
         let query = asked.query().unwrap_or_default();
         let (path, raw) = match (self.pattern, &self.exchange.redacted) {
@@ -177,8 +178,8 @@ impl Told<'_> {
             query_values: QueryPairs(if self.query == Query::Values { query } else { "" }),
             http: asked.http(),
             bytes: body_bytes,
-            body_sha256: None,
-            content_digest: None,
+            body_sha256: digests.and_then(BodyDigests::request),
+            content_digest: digests.and_then(BodyDigests::content_digest),
             headers: Headers(&self.headers),
         }
     }
