@@ -13,6 +13,7 @@ mod durability;
 mod environment;
 mod error;
 mod identity;
+mod idle_rules;
 mod listen;
 mod load;
 mod mapping;

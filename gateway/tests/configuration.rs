@@ -62,6 +62,11 @@ fn tls_that_cannot_be_meant_is_reported() {
 }
 
 #[test]
+fn rules_that_can_never_match_are_reported() {
+    refused_as_kept("idle-rules.yaml");
+}
+
+#[test]
 fn the_value_of_a_variable_is_never_shown() {
     refused_as_kept("variables.yaml");
     let shown = load("variables.yaml").unwrap_err().to_string().replace("CARGO_PKG_NAME", "");

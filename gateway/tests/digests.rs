@@ -127,9 +127,8 @@ fn what_did_not_come_to_its_end_has_no_digest() {
     let denied = client.response().expect("an answer");
     assert_eq!(denied.status, 403);
     let mut client = gateway.connect();
-    client.send(format!(
-        "POST /down HTTP/1.1\r\nHost: api.test\r\nContent-Length: 5\r\n{claim}\r\n\r\nhello"
-    ));
+    client
+        .send(format!("POST /down HTTP/1.1\r\nHost: api.test\r\nContent-Length: 5\r\n{claim}\r\n\r\nhello"));
     let down = client.response().expect("an answer");
     assert_eq!(down.status, 502);
     wait_for("the upstream has both", || (upstream.seen().len() >= 2).then_some(()));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::auth;
+use super::idle_rules::no_idle_rules;
 use super::load::Parts;
 use super::walk::{Walk, nearest};
 use super::{Listener, Route};
@@ -21,6 +22,7 @@ pub(super) fn check(parts: &Parts, walk: &mut Walk<'_>) {
     upstreams_exist(parts, walk);
     auth::check(parts, walk);
     no_ties(parts, walk);
+    no_idle_rules(parts, walk);
 }
 
 fn names_once(list: &str, walk: &mut Walk<'_>) {
