@@ -416,6 +416,7 @@ impl Drop for Capture {
                     bytes: self.attempt.received(),
                     answered: None,
                     took,
+                    tls: self.attempt.connection.tls(),
                 };
                 if let Some(ticket) = self.ticket.take() {
                     self.attempt.connection.listener.rejections.record_with(ticket, &rejection);

@@ -29,10 +29,12 @@ mod upstream;
 mod value;
 mod variable;
 mod walk;
+mod watched;
 mod written;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -55,6 +57,7 @@ pub use upstream::{Balance, Endpoints, Policy, Upstream, UpstreamTimeouts};
 use walk::Seen;
 
 pub use value::{ByteSize, DurationText, Name, Percent};
+pub use watched::Watched;
 
 /// The whole configuration of one gateway.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -94,6 +97,8 @@ pub struct Config {
 struct Loaded {
     text: String,
     sha256: [u8; 32],
+    /// Where it was loaded from; none where it was made in code, or came by standard input.
+    origin: Option<PathBuf>,
     /// The names of the files, for errors.
     files: Vec<String>,
     /// The place of each value, and the value as it is written.

@@ -1,11 +1,12 @@
 //! The listener stack: no attempt unseen.
 //!
 //! ```text
-//! accept ─► connection limits ─► tap ─► request loop ─► HttpProxy (Pingora)
+//! accept ─► connection limits ─► TLS ─► write buffer ─► tap ─► request loop ─► HttpProxy (Pingora)
 //! ```
 //!
 //! Pingora tells its hooks only of requests whose head it could read. Everything else, a malformed head, one that
-//! stalls or is too large, a connection without a request or beyond a limit, would pass without a trace. So the edge
+//! stalls or is too large, a connection without a request or beyond a limit, a TLS handshake that fails, would pass
+//! without a trace. So the edge
 //! accepts connections itself, watches their streams (`tap`), and runs the request loop around
 //! `HttpProxy::process_new_http` with an owner for every [`Attempt`]: a context that claimed it, or else one
 //! `rejected` record.
@@ -23,6 +24,7 @@ mod rejection;
 mod request_line;
 mod secured;
 mod tap;
+mod tls;
 mod transport;
 
 use std::net::SocketAddr;
@@ -39,7 +41,9 @@ pub use attempt::{Attempt, Connection, Cut};
 pub use limit::{ConnectionLimit, Drain, Permit};
 pub use listener::{Listener, Patience, bind};
 pub use rejection::{Reason, Rejection, Rejections};
-pub use secured::{ClientCertificate, Secured};
+pub use secured::{ClientCertificate, Protocol, Secured};
+pub use tls::{SOON, ServerTls, TlsError};
+use transport::{Stream, Transport};
 
 /// How long `accept` rests when the process has no file descriptor left.
 const REST: Duration = Duration::from_millis(200);
@@ -159,6 +163,7 @@ where
             bytes: 0,
             answered: None,
             took: Duration::ZERO,
+            tls: None,
         }),
     }
 }
@@ -169,18 +174,26 @@ where
     A: HttpServerApp + Send + Sync + 'static,
 {
     let listener = &attempt.connection.listener;
-    let http2 = listener.http2 && {
-        let deadline = attempt.connection.accepted + listener.patience.header;
-        let mut stopped = stop.clone();
-        tokio::select! {
-            announced = http2::is_announced(&tcp, deadline) => announced,
-            _ = stopped.wait_for(|stop| *stop) => false,
+    let (stream, protocol) = match &listener.tls {
+        // In a box, so that plain connections' tasks need no room for it.
+        Some(tls) => match Box::pin(tls::secure(tcp, tls, &attempt, &stop)).await {
+            Some((stream, protocol)) => (Stream::secured(stream), protocol),
+            None => return,
+        },
+        None if listener.http2 => {
+            let deadline = attempt.connection.accepted + listener.patience.header;
+            let mut stopped = stop.clone();
+            let announced = tokio::select! {
+                announced = http2::is_announced(&tcp, deadline) => announced,
+                _ = stopped.wait_for(|stop| *stop) => false,
+            };
+            (Stream::Plain(tcp), if announced { Protocol::Http2 } else { Protocol::Http1 })
         }
+        None => (Stream::Plain(tcp), Protocol::Http1),
     };
-    let transport = transport::Transport::new(tcp, attempt.clone());
-    if http2 {
-        http2::serve(&app, transport, &attempt, &stop).await;
-    } else {
-        attempt.scope(http1::serve(&app, transport, &attempt, &stop)).await;
+    let transport = Transport::new(stream, attempt.clone());
+    match protocol {
+        Protocol::Http1 => attempt.scope(http1::serve(&app, transport, &attempt, &stop)).await,
+        Protocol::Http2 => http2::serve(&app, transport, &attempt, &stop).await,
     }
 }

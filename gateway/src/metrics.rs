@@ -36,6 +36,8 @@ pub struct Metrics {
     upstream_requests: IntCounterVec,
     upstream_duration: HistogramVec,
     identity: IdentityMetrics,
+    certificate_expiry: IntGaugeVec,
+    reloads: [IntCounter; 2],
 }
 
 impl Metrics {
@@ -65,6 +67,11 @@ impl Metrics {
         )?;
         let build = gauges("sealgate_build_info", "1, labelled with the version that runs.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let reloads = counters(
+            "sealgate_config_reloads_total",
+            "Times that certificates, keys and key sets were read again, by outcome (ok, failed).",
+            &["outcome"],
+        )?;
         let in_flight = IntGauge::new("sealgate_http_requests_in_flight", "Requests that are being served.")?;
         registry.register(Box::new(in_flight.clone()))?;
         Ok(Metrics {
@@ -96,6 +103,12 @@ impl Metrics {
                 &["upstream"],
             )?,
             identity: IdentityMetrics::new(&registry)?,
+            certificate_expiry: gauges(
+                "sealgate_tls_certificate_expiry_timestamp_seconds",
+                "When the certificate that is served ends, seconds since 1970, by listener and file.",
+                &["listener", "certificate"],
+            )?,
+            reloads: ["ok", "failed"].map(|outcome| reloads.with_label_values(&[outcome])),
             registry,
         })
     }
@@ -108,6 +121,16 @@ impl Metrics {
     /// One counter for each of [`Reason::ALL`], in its order.
     pub fn rejected(&self) -> Arc<[IntCounter; Reason::ALL.len()]> {
         self.rejected.clone()
+    }
+
+    /// When the certificates of listeners end.
+    pub fn certificate_expiry(&self) -> IntGaugeVec {
+        self.certificate_expiry.clone()
+    }
+
+    /// The reloads: those that went well, and those that failed.
+    pub fn reloads(&self) -> [IntCounter; 2] {
+        self.reloads.clone()
     }
 
     /// The requests in flight.

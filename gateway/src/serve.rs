@@ -30,11 +30,12 @@ use crate::admin::{Admin, Audience, Facts};
 use crate::authorise::Rule;
 use crate::client_address::ClientAddresses;
 use crate::config::{self, Config, Durability, PathKept};
-use crate::edge::{ConnectionLimit, Drain, Edge, Listener, Patience, Rejections, bind};
+use crate::edge::{ConnectionLimit, Drain, Edge, Listener, Patience, Rejections, ServerTls, TlsError, bind};
 use crate::identity::{self, Providers};
 use crate::identity_headers::IdentityHeaders;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
+use crate::reload::{self, Reloadable, Reloader};
 use crate::route::Router;
 use crate::serving::{Gateway, Plan};
 use crate::shutdown::{Departure, Readiness, Signals};
@@ -63,9 +64,20 @@ pub enum ServeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A listener's certificates, keys or authorities cannot be used.
+    #[error("cannot serve TLS on listener `{listener}`")]
+    Tls {
+        /// The listener's name.
+        listener: String,
+        /// Why not.
+        source: TlsError,
+    },
     /// Signals cannot be caught.
     #[error("cannot catch signals")]
     Signals(#[source] std::io::Error),
+    /// Files cannot be watched for changes.
+    #[error("cannot reload what changes")]
+    Reload(#[source] std::io::Error),
     /// The audit log cannot be opened.
     #[error("cannot open the audit log")]
     Open(#[from] OpenError),
@@ -98,11 +110,15 @@ impl ServeError {
         match self {
             ServeError::Bind { .. } => 75,
             ServeError::Broken(_) => 70,
-            ServeError::Tie(..) | ServeError::Rules(_) | ServeError::HmacKey(_) | ServeError::Identity(_) => {
-                78
-            }
+            ServeError::Tie(..)
+            | ServeError::Rules(_)
+            | ServeError::HmacKey(_)
+            | ServeError::Identity(_)
+            | ServeError::Tls { .. } => 78,
             ServeError::Open(error) => error.exit_code(),
-            ServeError::Signals(_) | ServeError::Stop(_) | ServeError::Metrics(_) => 1,
+            ServeError::Signals(_) | ServeError::Reload(_) | ServeError::Stop(_) | ServeError::Metrics(_) => {
+                1
+            }
         }
     }
 }
@@ -162,11 +178,13 @@ pub fn run(config: &Config, started: impl FnOnce()) -> Result<(), ServeError> {
 /// As [`run`].
 pub fn run_on(disk: Arc<dyn Disk>, config: &Config, started: impl FnOnce()) -> Result<(), ServeError> {
     let hmac_key = config.audit.redact.read_hmac_key()?.map(Arc::new);
-    let sockets = Sockets::bind(config)?;
-    let signals = Signals::catch().map_err(ServeError::Signals)?;
     let registry = prometheus::Registry::new();
     let metrics = Metrics::new(registry.clone())?;
     let providers = Providers::start(config)?;
+    let tls = read_tls(config, &metrics)?;
+    let sockets = Sockets::bind(config)?;
+    let (waker, wakes) = reload::waker();
+    let signals = Signals::catch(waker.clone()).map_err(ServeError::Signals)?;
     let instance =
         Instance { version: env!("CARGO_PKG_VERSION").to_owned(), config: config.text().as_bytes().into() };
     let log = AuditLog::open_on(disk, audit_config(&config.audit), instance, AuditMetrics::new(&registry)?)?;
@@ -179,8 +197,11 @@ pub fn run_on(disk: Arc<dyn Disk>, config: &Config, started: impl FnOnce()) -> R
     let gateway =
         gateway(config, &metrics, &providers, recorder.clone(), stopped.clone(), drain.clone(), hmac_key)?;
     let gateway = Arc::new(gateway);
-    let listeners = config.listen.iter().zip(sockets.listen).map(|(listener, socket)| {
-        (Arc::new(edge_listener(listener, &metrics, recorder.clone(), drain.clone())), socket)
+    let parts = reloadable(config, &tls, &providers);
+    let reloading =
+        Reloader::new(parts, metrics.reloads()).start(waker, wakes).map_err(ServeError::Reload)?;
+    let listeners = config.listen.iter().zip(tls).zip(sockets.listen).map(|((listener, tls), socket)| {
+        (Arc::new(edge_listener(listener, tls, &metrics, recorder.clone(), drain.clone())), socket)
     });
     let listeners: Vec<_> = listeners.collect();
 
@@ -205,6 +226,7 @@ pub fn run_on(disk: Arc<dyn Disk>, config: &Config, started: impl FnOnce()) -> R
     let deadline = departure.deadline();
     started();
     server.run(RunArgs { shutdown_signal: Box::new(departure) });
+    drop(reloading);
 
     let least = Instant::now() + LEAST_FOR_THE_LOG;
     let stopped = log.stop(deadline.get().map_or(least, |deadline| least.max(*deadline)))?;
@@ -213,6 +235,26 @@ pub fn run_on(disk: Arc<dyn Disk>, config: &Config, started: impl FnOnce()) -> R
     }
     tracing::info!(records = stopped.counters.captured, unshipped = stopped.unshipped_segments, "stopped");
     Ok(())
+}
+
+/// Reads what the listeners need for TLS.
+fn read_tls(config: &Config, metrics: &Metrics) -> Result<Vec<Option<Arc<ServerTls>>>, ServeError> {
+    let read = |listener: &config::Listener| {
+        ServerTls::read(listener, metrics.certificate_expiry())
+            .map_err(|source| ServeError::Tls { listener: listener.name.to_string(), source })
+    };
+    config.listen.iter().map(read).collect()
+}
+
+/// What is read again when it changes.
+fn reloadable(
+    config: &Config,
+    tls: &[Option<Arc<ServerTls>>],
+    providers: &Providers,
+) -> Vec<Arc<dyn Reloadable>> {
+    let tls = tls.iter().flatten().map(|tls| tls.clone() as Arc<dyn Reloadable>);
+    let text: Arc<dyn Reloadable> = Arc::new(config.watched());
+    tls.chain(providers.reloadable()).chain([text]).collect()
 }
 
 /// Whether there are requests that are not served while no record can be kept of them.
@@ -309,6 +351,7 @@ fn allowable_methods(config: &Config) -> Box<[Method]> {
 /// One listener at work.
 pub(crate) fn edge_listener(
     config: &config::Listener,
+    tls: Option<Arc<ServerTls>>,
     metrics: &Metrics,
     recorder: Recorder,
     drain: Arc<Drain>,
@@ -318,6 +361,8 @@ pub(crate) fn edge_listener(
     Listener {
         name: config.name.as_str().into(),
         http2: config.http2,
+        tls,
+        redirect_to_https: config.redirect_to_https,
         client_addresses: ClientAddresses::new(&config.client_address),
         patience: Patience { header, body_idle, write_idle, keepalive_idle },
         header_bytes: header_bytes.get(),

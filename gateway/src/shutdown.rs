@@ -7,7 +7,7 @@
 //!
 //! Evidence that is found broken ends service as well, without the courtesy of a lameduck.
 //!
-//! SIGHUP will reload the configuration one day; until then it says that it does nothing.
+//! SIGHUP does not lead out: it asks for what is read from files to be read again ([`reload`](crate::reload)).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::config;
 use crate::edge::Drain;
+use crate::reload::Waker;
 
 /// Of the time for a shutdown, the part that is kept for the audit log's own end.
 const FOR_THE_LOG: u32 = 4;
@@ -57,12 +58,13 @@ impl Readiness {
 pub struct Signals(mpsc::Receiver<()>);
 
 impl Signals {
-    /// Catches SIGTERM, SIGINT and SIGHUP on a thread of its own, so that none is missed before Pingora runs.
+    /// Catches SIGTERM, SIGINT and SIGHUP on a thread of its own, so that none is missed before Pingora runs. On SIGHUP
+    /// `waker` is told.
     ///
     /// # Errors
     ///
     /// When the thread or the handlers cannot be made.
-    pub fn catch() -> std::io::Result<Signals> {
+    pub fn catch(waker: Waker) -> std::io::Result<Signals> {
         let (sender, receiver) = mpsc::channel(4);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let (mut terminate, mut interrupt, mut hangup) = {
@@ -80,7 +82,7 @@ impl Signals {
                         _ = terminate.recv() => {}
                         _ = interrupt.recv() => {}
                         _ = hangup.recv() => {
-                            tracing::warn!("SIGHUP ignored: a changed configuration needs a restart");
+                            waker.hang_up();
                             continue;
                         }
                     }

@@ -15,7 +15,6 @@ use crate::authorise::Rule;
 use crate::body_digest::BodyDigests;
 use crate::client_address::claimed;
 use crate::config::Query;
-use crate::edge::Secured;
 use crate::identity::Principal;
 use crate::normalise::Scheme;
 use crate::serving::Plan;
@@ -114,7 +113,7 @@ impl Capture {
             exchange,
             peer: self.attempt.connection.peer,
             scheme: self.attempt.connection.scheme(),
-            tls: self.attempt.connection.secured.get().map(Secured::told),
+            tls: self.attempt.connection.tls(),
             action: plan.and_then(|plan| plan.action.as_deref()),
             rules: plan.map(|plan| &*plan.rules).unwrap_or_default(),
             claims: claimed(&exchange.claims).collect(),

@@ -52,7 +52,7 @@ impl Fixture {
             None,
         )
         .expect("routes");
-        let listener = serve::edge_listener(&config.listen[0], &metrics, log.recorder(), drain);
+        let listener = serve::edge_listener(&config.listen[0], None, &metrics, log.recorder(), drain);
         let (gateway, listener) = (Arc::new(gateway), Arc::new(listener));
         Fixture { gateway, listener, status: log.status_view(), log: Some(log), _stop: stop, directory }
     }

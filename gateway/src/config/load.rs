@@ -24,7 +24,9 @@ impl Config {
     pub fn load(path: &Path) -> Result<Config, Problems> {
         let mut errors = Vec::new();
         let files = source::read(path, &mut errors);
-        load(files, &environment, errors)
+        let mut config = load(files, &environment, errors)?;
+        config.loaded.origin = (path != Path::new("-")).then(|| path.to_owned());
+        Ok(config)
     }
 
     /// Loads a configuration made in code, named `name` in errors. Relative paths begin at the working directory.
@@ -79,7 +81,15 @@ pub(super) fn load(
 
 /// The text as it was loaded, variables left as references: of several files, one after the other under their names.
 fn loaded(files: &[SourceFile], seen: Seen) -> Loaded {
-    let text = match files {
+    let text = joined(files);
+    let sha256 = Sha256::digest(text.as_bytes()).into();
+    let names = files.iter().map(|file| file.name.clone()).collect();
+    Loaded { text, sha256, origin: None, files: names, seen }
+}
+
+/// The texts of files as one.
+pub(super) fn joined(files: &[SourceFile]) -> String {
+    match files {
         [file] => file.text.clone(),
         files => files.iter().fold(String::new(), |mut text, file| {
             let name = Path::new(&file.name).file_name().unwrap_or_default().to_string_lossy();
@@ -89,9 +99,7 @@ fn loaded(files: &[SourceFile], seen: Seen) -> Loaded {
             }
             text
         }),
-    };
-    let sha256 = Sha256::digest(text.as_bytes()).into();
-    Loaded { text, sha256, files: files.iter().map(|file| file.name.clone()).collect(), seen }
+    }
 }
 
 /// Several files as one: lists are joined, upstreams and providers are put together, `version` may be repeated.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, O
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use audit_writer::record::Tls;
 use tokio::time::Instant;
 
 use super::limit::Permit;
@@ -76,10 +77,29 @@ impl Connection {
         Arc::new(Connection { listener, peer, accepted, secured: OnceLock::new(), _permit: permit })
     }
 
+    /// How it is secured, as records tell it.
+    pub fn tls(&self) -> Option<Tls<'_>> {
+        self.secured.get().map(Secured::told)
+    }
+
     /// Records an attempt that nobody was told of, which had begun at `began` and had `bytes`.
     pub(super) fn reject(&self, reason: Reason, bytes: u64, answered: Option<(u16, u64)>, began: Instant) {
         let took = Instant::now().saturating_duration_since(began);
-        self.listener.rejections.record(&Rejection { reason, peer: self.peer, bytes, answered, took });
+        let (peer, tls) = (self.peer, self.tls());
+        self.listener.rejections.record(&Rejection { reason, peer, bytes, answered, took, tls });
+    }
+
+    /// The TLS handshake failed after so many bytes: there will be no request. What was settled until then is not told,
+    /// but the name that the client asked for.
+    pub(super) fn reject_handshake(&self, reason: Reason, bytes: u64, sni: Option<&str>) {
+        self.listener.rejections.record(&Rejection {
+            reason,
+            peer: self.peer,
+            bytes,
+            answered: None,
+            took: self.accepted.elapsed(),
+            tls: sni.map(|sni| Tls { sni: Some(sni), ..Tls::default() }),
+        });
     }
 
     /// How its requests came: `https` where it is secured.
@@ -272,12 +292,23 @@ impl Attempt {
     }
 
     /// The connection's task is being dropped with the attempt open: a panic, or a shutdown that does not wait.
-    pub(super) fn abandon(&self) {
+    fn abandon(&self) {
         if self.phase() == Phase::Claimed || (self.received() == 0 && !self.is_first()) {
             return;
         }
         self.reject(if std::thread::panicking() { Reason::Internal } else { Reason::Shutdown });
         self.set_phase(Phase::Claimed);
+    }
+
+    /// The TLS handshake failed, and there will be no request.
+    pub(super) fn fail_handshake(&self, reason: Reason, sni: Option<&str>) {
+        self.connection.reject_handshake(reason, self.received(), sni);
+        self.set_phase(Phase::Claimed);
+    }
+
+    /// The TLS handshake is over: what was read for it was no request.
+    pub(super) fn secured(&self) {
+        self.received.store(0, Relaxed);
     }
 
     fn reject(&self, reason: Reason) {

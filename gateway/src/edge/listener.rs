@@ -8,6 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::limit::ConnectionLimit;
 use super::rejection::Rejections;
+use super::tls::ServerTls;
 use crate::client_address::ClientAddresses;
 
 /// Connections that the kernel may hold ready for `accept`.
@@ -19,6 +20,10 @@ pub struct Listener {
     pub name: Box<str>,
     /// Whether HTTP/2 is spoken as well as HTTP/1.1.
     pub http2: bool,
+    /// TLS, where it is not plain.
+    pub tls: Option<Arc<ServerTls>>,
+    /// The port of the `https` URL that every request is sent to, where it answers nothing else.
+    pub redirect_to_https: Option<u16>,
     /// Whose address is the client's.
     pub client_addresses: ClientAddresses,
     /// How long a connection may stand still.

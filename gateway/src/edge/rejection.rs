@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_writer::record::{Entry, KindRejected, Rejected, Response, Source, Unnumbered, V1};
+use audit_writer::record::{Entry, KindRejected, Rejected, Response, Source, Tls, Unnumbered, V1};
 use audit_writer::ring::{Need, Recorder, Ticket};
 use audit_writer::time::Timestamp;
 use prometheus::IntCounter;
@@ -42,11 +42,35 @@ pub enum Reason {
     H2StreamRefused,
     /// An HTTP/2 connection ended before the stream was served.
     H2StreamDropped,
+    /// The TLS handshake was not complete in time.
+    TlsTimeout,
+    /// The client closed the connection within the TLS handshake.
+    TlsClosed,
+    /// What came in place of a TLS handshake was none, or broke the protocol.
+    TlsMalformed,
+    /// Client and listener have no version, cipher or protocol in common.
+    TlsIncompatible,
+    /// The client broke the TLS handshake off with an alert: it may not believe the listener's certificate.
+    TlsAlert,
+    /// The client showed no certificate where one is required.
+    TlsClientCertificateMissing,
+    /// The client's certificate has expired.
+    TlsClientCertificateExpired,
+    /// The client's certificate does not hold yet.
+    TlsClientCertificateNotYetValid,
+    /// The client's certificate is of no authority that the listener believes.
+    TlsClientCertificateUnknownIssuer,
+    /// The client's certificate is not for clients.
+    TlsClientCertificateWrongPurpose,
+    /// The client's certificate cannot be verified for another reason.
+    TlsClientCertificateInvalid,
+    /// The TLS handshake failed for another reason.
+    TlsError,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 27] = [
         Reason::MalformedRequest,
         Reason::HeaderTimeout,
         Reason::HeaderTooLarge,
@@ -62,6 +86,18 @@ impl Reason {
         Reason::H2MalformedStream,
         Reason::H2StreamRefused,
         Reason::H2StreamDropped,
+        Reason::TlsTimeout,
+        Reason::TlsClosed,
+        Reason::TlsMalformed,
+        Reason::TlsIncompatible,
+        Reason::TlsAlert,
+        Reason::TlsClientCertificateMissing,
+        Reason::TlsClientCertificateExpired,
+        Reason::TlsClientCertificateNotYetValid,
+        Reason::TlsClientCertificateUnknownIssuer,
+        Reason::TlsClientCertificateWrongPurpose,
+        Reason::TlsClientCertificateInvalid,
+        Reason::TlsError,
     ];
 
     /// The word in the record.
@@ -82,13 +118,25 @@ impl Reason {
             Reason::H2MalformedStream => "h2_malformed_stream",
             Reason::H2StreamRefused => "h2_stream_refused",
             Reason::H2StreamDropped => "h2_stream_dropped",
+            Reason::TlsTimeout => "tls_timeout",
+            Reason::TlsClosed => "tls_closed",
+            Reason::TlsMalformed => "tls_malformed",
+            Reason::TlsIncompatible => "tls_incompatible",
+            Reason::TlsAlert => "tls_alert",
+            Reason::TlsClientCertificateMissing => "tls_client_certificate_missing",
+            Reason::TlsClientCertificateExpired => "tls_client_certificate_expired",
+            Reason::TlsClientCertificateNotYetValid => "tls_client_certificate_not_yet_valid",
+            Reason::TlsClientCertificateUnknownIssuer => "tls_client_certificate_unknown_issuer",
+            Reason::TlsClientCertificateWrongPurpose => "tls_client_certificate_wrong_purpose",
+            Reason::TlsClientCertificateInvalid => "tls_client_certificate_invalid",
+            Reason::TlsError => "tls_error",
         }
     }
 }
 
 /// An attempt that is to be recorded.
 #[derive(Debug, Clone, Copy)]
-pub struct Rejection {
+pub struct Rejection<'a> {
     /// Why.
     pub reason: Reason,
     /// The other end of the connection.
@@ -99,6 +147,8 @@ pub struct Rejection {
     pub answered: Option<(u16, u64)>,
     /// For how long it had been going on.
     pub took: Duration,
+    /// What is known of the TLS handshake, where one was begun.
+    pub tls: Option<Tls<'a>>,
 }
 
 /// Writes the `rejected` records of one listener.
@@ -119,12 +169,12 @@ impl Rejections {
     }
 
     /// Records one attempt. Never waits: without a free slot the record is declared lost.
-    pub fn record(&self, rejection: &Rejection) {
+    pub fn record(&self, rejection: &Rejection<'_>) {
         self.record_with(self.recorder.enter(), rejection);
     }
 
     /// The same for one that the log accounts for already.
-    pub fn record_with(&self, mut ticket: Ticket, rejection: &Rejection) {
+    pub fn record_with(&self, mut ticket: Ticket, rejection: &Rejection<'_>) {
         self.counters[rejection.reason as usize].inc();
         if !ticket.try_reserve(Need::Record) {
             ticket.lost();
@@ -140,7 +190,7 @@ impl Rejections {
             boot: self.recorder.boot(),
             listener: &self.listener,
             source: Source { ip: rejection.peer.ip(), port: rejection.peer.port(), peer: None, claimed: &[] },
-            tls: None,
+            tls: rejection.tls,
             reason: rejection.reason.as_str(),
             bytes: rejection.bytes,
             response: rejection.answered.map(|(status, bytes)| Response { status, bytes, body_sha256: None }),

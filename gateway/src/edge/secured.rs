@@ -1,6 +1,17 @@
 //! What a TLS handshake settled: taken from it once, and told by every record of the connection.
 
 use audit_writer::record::Tls;
+use audit_writer::time::Timestamp;
+
+/// What is spoken on a connection, above TLS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 (RFC 9112), and 1.0.
+    #[default]
+    Http1,
+    /// HTTP/2 (RFC 9113).
+    Http2,
+}
 
 /// A secured connection.
 #[derive(Debug)]
@@ -11,6 +22,8 @@ pub struct Secured {
     pub cipher: &'static str,
     /// The server name that the client asked for, in lower case (RFC 6066, section 3).
     pub sni: Option<Box<str>>,
+    /// What both sides agreed to speak (ALPN, RFC 7301).
+    pub protocol: Protocol,
     /// The client's certificate, where one was presented and verified.
     pub client: Option<ClientCertificate>,
 }
@@ -26,6 +39,8 @@ pub struct ClientCertificate {
     pub san: Box<[Box<str>]>,
     /// Its SPIFFE id: its one URI, where that is such.
     pub spiffe_id: Option<Box<str>>,
+    /// Until when it holds: a kept connection may last longer.
+    pub not_after: Timestamp,
 }
 
 impl Secured {

@@ -60,6 +60,7 @@ mod tests {
             subject: subject.into(),
             san: san.iter().map(|name| (*name).into()).collect(),
             spiffe_id: spiffe_id.map(Into::into),
+            not_after: audit_writer::time::Timestamp::from_micros(u64::MAX),
         }
     }
 

@@ -1,0 +1,112 @@
+//! Distinguished names as text (RFC 4514): one spelling for each name, which no value of it can imitate.
+
+use x509_parser::der_parser::asn1_rs::{Any, Oid, Tag};
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+
+use super::client::hexadecimal;
+
+/// The types of attributes that have a short name (RFC 4514, section 3).
+const SHORT: [(&str, &str); 9] = [
+    ("2.5.4.3", "CN"),
+    ("2.5.4.7", "L"),
+    ("2.5.4.8", "ST"),
+    ("2.5.4.10", "O"),
+    ("2.5.4.11", "OU"),
+    ("2.5.4.6", "C"),
+    ("2.5.4.9", "STREET"),
+    ("0.9.2342.19200300.100.1.25", "DC"),
+    ("0.9.2342.19200300.100.1.1", "UID"),
+];
+
+/// A name as text: the last part first, as `CN=svc-billing,OU=payments,O=Example`.
+pub(super) fn text(name: &X509Name<'_>) -> String {
+    let parts: Vec<_> = name.iter_rdn().collect();
+    let mut text = String::new();
+    for (index, part) in parts.iter().rev().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        for (index, attribute) in part.iter().enumerate() {
+            if index > 0 {
+                text.push('+');
+            }
+            push_attribute(&mut text, attribute);
+        }
+    }
+    text
+}
+
+fn push_attribute(text: &mut String, attribute: &AttributeTypeAndValue<'_>) {
+    let value = attribute.attr_value();
+    match (short(attribute.attr_type()), string(value)) {
+        (Some(name), Some(value)) => {
+            text.push_str(name);
+            text.push('=');
+            push_escaped(text, &value);
+        }
+        // Section 2.4: the value's encoding stands for what has no text of its own.
+        (name, _) => {
+            let id = attribute.attr_type().to_id_string();
+            text.push_str(name.unwrap_or(&id));
+            text.push_str("=#");
+            text.push_str(&encoded(value));
+        }
+    }
+}
+
+fn short(id: &Oid<'_>) -> Option<&'static str> {
+    let id = id.to_id_string();
+    SHORT.iter().find(|(known, _)| *known == id).map(|(_, name)| *name)
+}
+
+/// The text of a value that is one.
+fn string(value: &Any<'_>) -> Option<String> {
+    match value.tag() {
+        Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::NumericString => {
+            std::str::from_utf8(value.data).ok().map(str::to_owned)
+        }
+        Tag::BmpString => {
+            let units = value.data.chunks(2).map(|unit| unit.try_into().ok().map(u16::from_be_bytes));
+            String::from_utf16(&units.collect::<Option<Vec<u16>>>()?).ok()
+        }
+        _ => None,
+    }
+}
+
+/// Escapes what has a meaning in such a text, and control characters (section 2.4).
+fn push_escaped(text: &mut String, value: &str) {
+    let last = value.chars().count().saturating_sub(1);
+    for (index, c) in value.chars().enumerate() {
+        match c {
+            '"' | '+' | ',' | ';' | '<' | '>' | '\\' => text.extend(['\\', c]),
+            ' ' if index == 0 || index == last => text.push_str("\\ "),
+            '#' if index == 0 => text.push_str("\\#"),
+            c if c.is_control() => {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    text.push('\\');
+                    text.push_str(&hexadecimal(&[byte]));
+                }
+            }
+            c => text.push(c),
+        }
+    }
+}
+
+/// The encoding of a value (X.690, section 8.1), with definite length, as hexadecimal digits.
+fn encoded(value: &Any<'_>) -> String {
+    let header = &value.header;
+    let tag =
+        (header.class() as u8) << 6 | u8::from(header.constructed()) << 5 | (header.tag().0 & 0x1f) as u8;
+    let length = value.data.len();
+    let mut bytes = vec![tag];
+    if length < 0x80 {
+        bytes.push(length as u8);
+    } else {
+        let all = length.to_be_bytes();
+        let significant = &all[all.iter().take_while(|byte| **byte == 0).count()..];
+        bytes.push(0x80 | significant.len() as u8);
+        bytes.extend(significant);
+    }
+    bytes.extend(value.data);
+    hexadecimal(&bytes)
+}
