@@ -28,6 +28,9 @@ pub fn admit(session: &Session, capture: &mut Capture) -> Result<(), Problem> {
     }
     let headers = &session.req_header().headers;
     let length = body_length(headers, || session.to_h1_raw())?;
+    if let Some(port) = listener.redirect_to_https {
+        return Err(Problem::redirected_to_https(&exchange.asked, port));
+    }
     let gateway = capture.gateway.clone();
     let index = find_route(&gateway, exchange)?;
     if length.is_some_and(|length| length > listener.body_bytes) {

@@ -2,15 +2,18 @@
 
 use audit_writer::accounting::Reason;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use serde::Serialize;
 
+use crate::asked::Asked;
 use crate::identity::Refusal;
-use crate::normalise;
+use crate::normalise::{self, Scheme};
 use crate::request_id::RequestId;
 
 /// The header that carries a request's id, both ways.
@@ -70,6 +73,24 @@ impl Problem {
     /// The request broke HTTP while it was being forwarded.
     pub fn bad_request(word: &'static str) -> Problem {
         Problem { closes: true, ..Problem::new(StatusCode::BAD_REQUEST, word) }
+    }
+
+    /// The listener serves nothing, but says where the same is served with TLS: on this port of the host that was asked.
+    pub fn redirected_to_https(asked: &Asked, port: u16) -> Problem {
+        let mut location = format!("https://{}", asked.host_name());
+        if port != Scheme::Https.default_port() {
+            location.push_str(&format!(":{port}"));
+        }
+        location.push_str(asked.path());
+        if let Some(query) = asked.query() {
+            location.push('?');
+            location.push_str(query);
+        }
+        let location = HeaderValue::from_bytes(location.as_bytes());
+        Problem {
+            extra: location.ok().map(|location| (LOCATION, location)),
+            ..Problem::new(StatusCode::PERMANENT_REDIRECT, "redirected_to_https")
+        }
     }
 
     /// No route takes the request.
