@@ -53,7 +53,7 @@ fn problems_are_lines_or_an_array_and_exit_with_78() {
             "file": path, "line": 5, "column": 5, "severity": "error", "problem": "unknown key", "key": "adress",
             "in": "listen[0]",
             "value": "127.0.0.1:8080", "suggestion": "address",
-            "rule": "expected one of `name`, `address`, `client_address`, `timeouts`, `limits`",
+            "rule": "expected one of `name`, `address`, `tls`, `redirect_to_https`, `http2`, `client_address`, `timeouts`, `limits`",
         })
     );
     let none = ["validate", "--no-environment", "--format", "json", "-c", LEAST];
