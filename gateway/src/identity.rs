@@ -11,6 +11,7 @@
 mod any_of;
 mod api_key;
 mod edge_header;
+pub mod jwt;
 mod metrics;
 mod mtls;
 mod presented;

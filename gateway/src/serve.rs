@@ -180,7 +180,7 @@ pub fn run_on(disk: Arc<dyn Disk>, config: &Config, started: impl FnOnce()) -> R
     let hmac_key = config.audit.redact.read_hmac_key()?.map(Arc::new);
     let registry = prometheus::Registry::new();
     let metrics = Metrics::new(registry.clone())?;
-    let providers = Providers::start(config)?;
+    let providers = Providers::start(config, metrics.identity())?;
     let tls = read_tls(config, &metrics)?;
     let sockets = Sockets::bind(config)?;
     let (waker, wakes) = reload::waker();

@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use audit_writer::time::Timestamp;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::Scheme;
 
@@ -41,6 +42,8 @@ impl AuthOutcome {
 #[derive(Debug, Clone)]
 pub struct IdentityMetrics {
     auth: IntCounterVec,
+    refreshes: IntCounterVec,
+    last_success: IntGaugeVec,
 }
 
 impl IdentityMetrics {
@@ -58,12 +61,58 @@ impl IdentityMetrics {
             &["route", "scheme", "outcome"],
         )?;
         registry.register(Box::new(auth.clone()))?;
-        Ok(IdentityMetrics { auth })
+        let refreshes = IntCounterVec::new(
+            Opts::new(
+                "sealgate_jwks_refreshes_total",
+                "Attempts to fetch a key set, by provider and outcome.",
+            ),
+            &["provider", "outcome"],
+        )?;
+        registry.register(Box::new(refreshes.clone()))?;
+        let last_success = IntGaugeVec::new(
+            Opts::new(
+                "sealgate_jwks_last_success_timestamp_seconds",
+                "When a provider's key set was last fetched; 0 where it never was.",
+            ),
+            &["provider"],
+        )?;
+        registry.register(Box::new(last_success.clone()))?;
+        Ok(IdentityMetrics { auth, refreshes, last_success })
+    }
+
+    /// What a provider that fetches its keys counts.
+    pub(super) fn jwks(&self, provider: &str) -> JwksMetrics {
+        JwksMetrics {
+            ok: self.refreshes.with_label_values(&[provider, "ok"]),
+            failed: self.refreshes.with_label_values(&[provider, "failed"]),
+            last_success: self.last_success.with_label_values(&[provider]),
+        }
     }
 
     /// What a route counts.
     pub fn route(&self, route: &str) -> AuthCounters {
         AuthCounters { route: route.into(), auth: self.auth.clone(), by_scheme: Default::default() }
+    }
+}
+
+/// What a provider that fetches its keys counts.
+#[derive(Debug, Clone)]
+pub(super) struct JwksMetrics {
+    ok: IntCounter,
+    failed: IntCounter,
+    last_success: IntGauge,
+}
+
+impl JwksMetrics {
+    /// Counts one attempt.
+    pub(super) fn fetched(&self, well: bool) {
+        if well {
+            self.ok.inc();
+            let seconds = Timestamp::now().as_micros() / 1_000_000;
+            self.last_success.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        } else {
+            self.failed.inc();
+        }
     }
 }
 

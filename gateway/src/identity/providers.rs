@@ -1,14 +1,20 @@
 //! All providers of a configuration, by name.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::api_key::ApiKeyProvider;
 use super::edge_header::EdgeHeaderProvider;
+use super::jwt::{Fetch, JwtProvider, KeyFile, KeyFileError};
 use super::mtls::MtlsProvider;
-use super::{AnyOf, Presented, Principal, Refusal};
-use crate::config::{self, Auth, Config, Name, Problems};
+use super::{AnyOf, IdentityMetrics, Presented, Principal, Refusal};
+use crate::config::{self, Auth, Config, Jwks, Name, Problems};
 use crate::reload::Reloadable;
+
+/// How long the first key sets are waited for, all together.
+const FIRST_KEYS: Duration = Duration::from_secs(2);
 
 /// What a provider says about a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +32,8 @@ pub enum Answer {
 /// One who vouches.
 #[derive(Debug)]
 pub enum Provider {
+    /// By signed tokens.
+    Jwt(Arc<JwtProvider>),
     /// By client certificates.
     Mtls(MtlsProvider),
     /// By API keys.
@@ -38,6 +46,7 @@ impl Provider {
     /// Looks at what a request presents.
     pub fn identify(&self, presented: &Presented<'_>) -> Answer {
         match self {
+            Provider::Jwt(provider) => provider.identify(presented),
             Provider::Mtls(provider) => provider.identify(presented),
             Provider::ApiKey(provider) => provider.identify(presented),
             Provider::Header(provider) => provider.identify(presented),
@@ -47,6 +56,7 @@ impl Provider {
     /// The scheme of its challenge, with parameters of its own.
     pub(super) fn challenge(&self) -> String {
         match self {
+            Provider::Jwt(_) => "Bearer".into(),
             Provider::Mtls(_) => "ClientCertificate".into(),
             Provider::ApiKey(keys) => format!("ApiKey header=\"{}\"", keys.header()),
             Provider::Header(_) => "EdgeIdentity".into(),
@@ -66,6 +76,26 @@ pub enum StartError {
         #[source]
         problems: Problems,
     },
+    /// The file of its key set is wrong.
+    #[error("key set of provider `{provider}`: {}", file.display())]
+    KeySet {
+        /// Its name.
+        provider: Name,
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: KeyFileError,
+    },
+    /// There can be no thread that fetches its key set.
+    #[error("key set of provider `{provider}`: no thread to fetch it")]
+    Fetch {
+        /// Its name.
+        provider: Name,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
     /// A name that there is no provider of; the configuration's own check finds it earlier, with its place.
     #[error("there is no provider `{0}`")]
     Unknown(Name),
@@ -79,17 +109,45 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// Reads what they need.
+    /// Reads what they need, and begins to fetch what comes from elsewhere. That is waited for, but not for long: what is
+    /// not there by then makes its provider unavailable until it is.
     ///
     /// # Errors
     ///
     /// When one of them cannot do its work.
-    pub fn start(config: &Config) -> Result<Providers, StartError> {
+    pub fn start(config: &Config, metrics: &IdentityMetrics) -> Result<Providers, StartError> {
         let mut providers = Providers::default();
         let mut edges = Vec::new();
+        let mut fetching = Vec::new();
         for (name, provider) in &config.identity {
             let made = match provider {
-                config::Provider::Jwt(_) => continue,
+                config::Provider::Jwt(jwt) => {
+                    let provider = Arc::new(JwtProvider::new(name, jwt));
+                    match &jwt.jwks {
+                        Jwks::File { file } => {
+                            let part = KeyFile { provider: provider.clone(), file: file.clone() };
+                            part.read().map_err(|source| StartError::KeySet {
+                                provider: name.clone(),
+                                file: file.clone(),
+                                source,
+                            })?;
+                            providers.reloadable.push(Arc::new(part));
+                        }
+                        Jwks::Url { url, refresh, ca } => {
+                            let fetch = Fetch {
+                                provider: name.as_str().into(),
+                                url: url.clone(),
+                                refresh: *refresh,
+                                ca: ca.clone(),
+                                algorithms: jwt.algorithms.clone().into(),
+                            };
+                            let started = fetch.start(provider.keys(), metrics.jwks(name));
+                            let error = |source| StartError::Fetch { provider: name.clone(), source };
+                            fetching.push(started.map_err(error)?);
+                        }
+                    }
+                    Provider::Jwt(provider)
+                }
                 config::Provider::Mtls(mtls) => Provider::Mtls(MtlsProvider::new(name, mtls)),
                 config::Provider::ApiKey(keys) => {
                     let error = |problems| StartError::ApiKeys { provider: name.clone(), problems };
@@ -108,6 +166,11 @@ impl Providers {
         for (name, edge) in edges {
             let made = EdgeHeaderProvider::new(name, edge, providers.named(&edge.only_from)?);
             providers.by_name.insert(name.clone(), Arc::new(Provider::Header(made)));
+        }
+        let deadline = Instant::now() + FIRST_KEYS;
+        for first in fetching {
+            // It has come, it failed, or it comes later: the provider knows.
+            let _ = first.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         }
         Ok(providers)
     }
