@@ -144,16 +144,13 @@ impl Asked {
     }
 }
 
-/// Whether the parts of an HTTP/2 request say the same (RFC 9113, section 8.3.1): its path is one, its scheme is the
-/// connection's, and its authority is its host, to the byte. Other requests have them in one place alone.
+/// Whether the parts of an HTTP/2 request say the same (RFC 9113, section 8.3.1): its scheme is the connection's, and its
+/// authority is its host, to the byte. Other requests have them in one place alone.
 fn agrees(head: &RequestHeader, scheme: Scheme) -> Result<(), Refusal> {
     if head.version != Version::HTTP_2 {
         return Ok(());
     }
     if head.uri.scheme_str().is_some_and(|given| given != scheme.as_str()) {
-        return Err(Refusal::BadTarget);
-    }
-    if !head.raw_path().starts_with(b"/") {
         return Err(Refusal::BadTarget);
     }
     match (head.uri.authority(), head.headers.get(HOST)) {

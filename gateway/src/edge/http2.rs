@@ -257,7 +257,12 @@ where
                         leaving = Some((Instant::now(), End::Flood));
                     }
                 },
-                Event::Over(error) => return leaving.map_or_else(|| end_of(error), |(_, end)| end),
+                Event::Over(error) => {
+                    return match (end_of(error), leaving) {
+                        (End::Closed, Some((_, end))) => end,
+                        (end, _) => end,
+                    };
+                }
             }
         }
     }

@@ -272,9 +272,9 @@ impl Ledger {
             cut.bytes += partial;
             let reason = match (end, fault) {
                 (_, Some(fault)) => fault,
+                _ if self.timed_out => Reason::HeaderTimeout,
                 (End::Shutdown, _) => Reason::Shutdown,
                 (End::Panic, _) => Reason::Internal,
-                _ if self.timed_out => Reason::HeaderTimeout,
                 _ => Reason::ClosedInHeader,
             };
             left.push((reason, cut));
