@@ -262,8 +262,9 @@ impl Capture {
         let Some(contact) = &mut self.exchange_mut().contact else { return };
         contact.reused = reused;
         if !reused {
-            let timing = digest.and_then(|digest| digest.timing_digest.first()?.as_ref());
-            contact.connect = timing.and_then(|timing| timing.establishment_duration).unwrap_or_default();
+            // One for TCP, and one for TLS on top of it.
+            let layers = digest.into_iter().flat_map(|digest| digest.timing_digest.iter().flatten());
+            contact.connect = layers.filter_map(|layer| layer.establishment_duration).sum();
         }
     }
 

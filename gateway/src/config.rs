@@ -53,7 +53,9 @@ pub use route::{Match, PathMatch, Rewrite, Route};
 pub use route_audit::{BodyDigest, PathKept, Query, RouteAudit};
 pub use schema::schema;
 pub use tls::{CertificateFiles, ClientAuth, ClientAuthMode, ListenerTls, TlsVersion};
-pub use upstream::{Balance, Endpoints, Policy, Upstream, UpstreamTimeouts};
+pub use upstream::{
+    Balance, Endpoints, Policy, Protocol, Upstream, UpstreamTimeouts, UpstreamTls, VerifiedName,
+};
 use walk::Seen;
 
 pub use value::{ByteSize, DurationText, Name, Percent};

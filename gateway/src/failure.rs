@@ -5,6 +5,7 @@ use pingora_core::{Error, ErrorSource, ErrorType};
 
 use crate::edge::Cut;
 use crate::problem::Problem;
+use crate::upstream::fault;
 
 /// An exchange that failed.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl Failure {
                 | ErrorType::TLSHandshakeTimedout
                 | ErrorType::ReadTimedout
                 | ErrorType::WriteTimedout => answered(End::Timeout, Problem::timed_out(word)),
-                _ => answered(End::UpstreamFailed, Problem::upstream_failed(word)),
+                _ => answered(End::UpstreamFailed, Problem::upstream_failed(fault::word(error))),
             },
             ErrorSource::Downstream => match error.etype() {
                 ErrorType::ReadTimedout => answered(End::Timeout, Problem::body_timeout()),

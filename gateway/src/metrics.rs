@@ -38,6 +38,7 @@ pub struct Metrics {
     identity: IdentityMetrics,
     certificate_expiry: IntGaugeVec,
     reloads: [IntCounter; 2],
+    upstream_certificates: IntGaugeVec,
 }
 
 impl Metrics {
@@ -109,6 +110,11 @@ impl Metrics {
                 &["listener", "certificate"],
             )?,
             reloads: ["ok", "failed"].map(|outcome| reloads.with_label_values(&[outcome])),
+            upstream_certificates: gauges(
+                "sealgate_upstream_certificate_expiry_timestamp_seconds",
+                "When the client certificate ends that is shown to an upstream.",
+                &["upstream"],
+            )?,
             registry,
         })
     }
@@ -161,6 +167,7 @@ impl Metrics {
             requests: self.upstream_requests.clone(),
             by_status: ByStatus::default(),
             duration: self.upstream_duration.with_label_values(&[upstream]),
+            certificates: self.upstream_certificates.clone(),
         }
     }
 
@@ -205,12 +212,18 @@ pub struct UpstreamMetrics {
     requests: IntCounterVec,
     by_status: ByStatus,
     duration: Histogram,
+    certificates: IntGaugeVec,
 }
 
 impl UpstreamMetrics {
     /// Counts one request to it; without a status where it gave none.
     pub fn count(&self, status: Option<u16>) {
         self.by_status.get(status, |code| self.requests.with_label_values(&[&*self.upstream, code])).inc();
+    }
+
+    /// When the certificate ends that is shown to it: from now on there is such a series.
+    pub fn certificate_expiry(&self) -> IntGauge {
+        self.certificates.with_label_values(&[&self.upstream])
     }
 
     /// Observes how long its answer's head took.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use audit_writer::time::Timestamp;
 use rustix::fs::{Mode, OFlags};
@@ -20,6 +21,8 @@ use x509_parser::prelude::FromDer;
 
 /// Bytes of the largest file: a bundle of all public authorities has a quarter of them.
 pub const MAX_FILE: u64 = 1024 * 1024;
+/// A certificate that ends sooner than this is worth a warning.
+pub const SOON: Duration = Duration::from_secs(14 * 86_400);
 /// The most certificates in one chain. Clients take fewer.
 const MAX_CHAIN: usize = 10;
 
@@ -76,6 +79,12 @@ pub enum Fault {
     /// The private key is not that of the first certificate.
     #[error("the private key in it is not that of the first certificate in {}", .0.display())]
     OtherKey(PathBuf),
+    /// The certificate does not hold yet.
+    #[error("the certificate does not hold before {0}")]
+    NotYet(Timestamp),
+    /// The certificate holds no more.
+    #[error("the certificate has expired: it held until {0}")]
+    Expired(Timestamp),
 }
 
 /// A certificate with the chain above it, and its private key.
@@ -116,6 +125,21 @@ impl KeyPair {
                 Err(PemError { path: path.to_owned(), fault })
             }
         }
+    }
+
+    /// [`KeyPair::read`], and the certificate must hold at `now`.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyPair::read`], and when the certificate holds not yet or no more.
+    pub fn read_holding(certificates: &Path, key: &Path, now: Timestamp) -> Result<KeyPair, PemError> {
+        let pair = KeyPair::read(certificates, key)?;
+        let fault = match pair.validity.at(now) {
+            Holds::Now => return Ok(pair),
+            Holds::NotYet => Fault::NotYet(pair.validity.not_before),
+            Holds::NoMore => Fault::Expired(pair.validity.not_after),
+        };
+        Err(PemError { path: certificates.to_owned(), fault })
     }
 
     /// As rustls wants it.

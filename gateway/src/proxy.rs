@@ -5,7 +5,7 @@
 //! | `new_ctx` | the attempt is claimed: from here a record is certain ([`Capture`]) |
 //! | `early_request_filter` | a slot is tried for, without waiting; the head is taken in |
 //! | `request_filter` | [`admission`]; then [`evidence`] is made certain; what is not served is answered |
-//! | `upstream_peer` … `upstream_response_filter` | [`upstream`], [`forward`] |
+//! | `upstream_peer` … `upstream_response_filter` | [`crate::upstream`], [`forward`] |
 //! | `response_filter` | [`evidence`] of a stream that was not announced; the head for the client |
 //! | `request_body_filter`, `response_body_filter` | the limit of bodies; [`crate::body_digest`] |
 //! | `fail_to_proxy` | [`crate::failure`] |
@@ -19,8 +19,8 @@ use audit_writer::accounting::Reason;
 use audit_writer::record::End;
 use audit_writer::ring::Need;
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{StatusCode, Version};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -31,12 +31,13 @@ use tokio::time::Instant;
 
 use crate::admission;
 use crate::capture::Capture;
+use crate::config::Protocol;
 use crate::evidence::{self, Service};
 use crate::failure::Failure;
 use crate::forward::{self, Forward, Framing};
 use crate::problem::{Problem, X_REQUEST_ID};
-use crate::serving::Gateway;
-use crate::upstream;
+use crate::serving::{Gateway, Plan};
+use crate::upstream::{Connection, fault};
 
 /// The error type of a body that turned out too large while it was forwarded.
 const BODY_TOO_LARGE: ErrorType = ErrorType::Custom("body_too_large");
@@ -95,10 +96,8 @@ impl ProxyHttp for Proxy {
         let left = capture.time_left(now);
         let pool = &capture.plan().ok_or_else(|| Error::new_in(ErrorType::InternalError))?.pool;
         let endpoint = pool.next().ok_or_else(|| Error::new_up(ErrorType::ConnectNoRoute))?;
-        let mut peer = pool.endpoint(endpoint).peer(left);
-        if session.is_upgrade_req() {
-            upstream::connect_anew(&mut peer);
-        }
+        let connection = if session.is_upgrade_req() { Connection::Anew } else { Connection::Any };
+        let peer = pool.endpoint(endpoint).peer(left, connection);
         capture.choose(endpoint, now);
         Ok(peer)
     }
@@ -122,6 +121,10 @@ impl ProxyHttp for Proxy {
         head: &mut RequestHeader,
         capture: &mut Capture,
     ) -> Result<()> {
+        let needs_h2 = |plan: &Plan| plan.pool.protocol == Protocol::H2;
+        if capture.plan().is_some_and(needs_h2) && head.version != Version::HTTP_2 {
+            return Err(Error::new_up(fault::NOT_H2));
+        }
         if let Some(digests) = capture.body_digests() {
             digests.begin_request(has_body(session));
         }

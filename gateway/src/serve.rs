@@ -34,6 +34,7 @@ use crate::edge::{ConnectionLimit, Drain, Edge, Listener, Patience, Rejections, 
 use crate::identity::{self, Providers};
 use crate::identity_headers::IdentityHeaders;
 use crate::metrics::Metrics;
+use crate::pem::PemError;
 use crate::proxy::Proxy;
 use crate::reload::{self, Reloadable, Reloader};
 use crate::route::Router;
@@ -96,6 +97,14 @@ pub enum ServeError {
     /// An identity provider cannot do its work.
     #[error("identity")]
     Identity(#[from] identity::StartError),
+    /// A file that TLS to an upstream needs cannot be used.
+    #[error("TLS to the upstream `{upstream}`")]
+    UpstreamTls {
+        /// The upstream's name.
+        upstream: String,
+        /// What is wrong with which file.
+        source: PemError,
+    },
     /// Two routes would take the same request; the configuration's own check finds it earlier, with its place.
     #[error("routes[{0}] and routes[{1}] take the same requests")]
     Tie(usize, usize),
@@ -114,7 +123,8 @@ impl ServeError {
             | ServeError::Rules(_)
             | ServeError::HmacKey(_)
             | ServeError::Identity(_)
-            | ServeError::Tls { .. } => 78,
+            | ServeError::Tls { .. }
+            | ServeError::UpstreamTls { .. } => 78,
             ServeError::Open(error) => error.exit_code(),
             ServeError::Signals(_) | ServeError::Reload(_) | ServeError::Stop(_) | ServeError::Metrics(_) => {
                 1
@@ -181,6 +191,8 @@ pub fn run_on(disk: Arc<dyn Disk>, config: &Config, started: impl FnOnce()) -> R
     let registry = prometheus::Registry::new();
     let metrics = Metrics::new(registry.clone())?;
     let providers = Providers::start(config, metrics.identity())?;
+    let pools = pools(config, &metrics)?;
+    let read = FromFiles { hmac_key, providers, pools };
     let tls = read_tls(config, &metrics)?;
     let sockets = Sockets::bind(config)?;
     let (waker, wakes) = reload::waker();
@@ -194,10 +206,9 @@ pub fn run_on(disk: Arc<dyn Disk>, config: &Config, started: impl FnOnce()) -> R
     let (stop, stopped) = watch::channel(false);
     let drain = Arc::new(Drain::default());
     let readiness = Arc::new(Readiness::new(refuses(config).then(|| recorder.clone())));
-    let gateway =
-        gateway(config, &metrics, &providers, recorder.clone(), stopped.clone(), drain.clone(), hmac_key)?;
+    let gateway = gateway(config, &metrics, &read, recorder.clone(), stopped.clone(), drain.clone())?;
     let gateway = Arc::new(gateway);
-    let parts = reloadable(config, &tls, &providers);
+    let parts = reloadable(config, &tls, &read);
     let reloading =
         Reloader::new(parts, metrics.reloads()).start(waker, wakes).map_err(ServeError::Reload)?;
     let listeners = config.listen.iter().zip(tls).zip(sockets.listen).map(|((listener, tls), socket)| {
@@ -250,11 +261,12 @@ fn read_tls(config: &Config, metrics: &Metrics) -> Result<Vec<Option<Arc<ServerT
 fn reloadable(
     config: &Config,
     tls: &[Option<Arc<ServerTls>>],
-    providers: &Providers,
+    read: &FromFiles<'_>,
 ) -> Vec<Arc<dyn Reloadable>> {
     let tls = tls.iter().flatten().map(|tls| tls.clone() as Arc<dyn Reloadable>);
     let text: Arc<dyn Reloadable> = Arc::new(config.watched());
-    tls.chain(providers.reloadable()).chain([text]).collect()
+    let pools = read.pools.values().filter_map(|pool| pool.reloadable());
+    tls.chain(read.providers.reloadable()).chain(pools).chain([text]).collect()
 }
 
 /// Whether there are requests that are not served while no record can be kept of them.
@@ -262,24 +274,41 @@ fn refuses(config: &Config) -> bool {
     config.routes.iter().any(|route| config.durability_of(route).0 > Durability::BestEffort)
 }
 
+/// What was read from files, before anything is served.
+pub(crate) struct FromFiles<'c> {
+    /// The key for HMAC.
+    pub(crate) hmac_key: Option<Arc<HmacKey>>,
+    /// Who vouches for clients.
+    pub(crate) providers: Providers,
+    /// The upstreams.
+    pub(crate) pools: Pools<'c>,
+}
+
+/// The upstreams by their names.
+pub(crate) type Pools<'c> = BTreeMap<&'c str, Arc<Pool>>;
+
+/// The pool of every upstream; reads the files of their TLS.
+pub(crate) fn pools<'c>(config: &'c Config, metrics: &Metrics) -> Result<Pools<'c>, ServeError> {
+    let pool = |(name, upstream): (&'c config::Name, &config::Upstream)| {
+        Pool::new(name, upstream, metrics.upstream(name))
+            .map(|pool| (name.as_str(), Arc::new(pool)))
+            .map_err(|source| ServeError::UpstreamTls { upstream: name.to_string(), source })
+    };
+    config.upstreams.iter().map(pool).collect()
+}
+
 /// What serves requests.
 pub(crate) fn gateway(
     config: &Config,
     metrics: &Metrics,
-    providers: &Providers,
+    read: &FromFiles<'_>,
     recorder: Recorder,
     stop: watch::Receiver<bool>,
     drain: Arc<Drain>,
-    hmac_key: Option<Arc<HmacKey>>,
 ) -> Result<Gateway, ServeError> {
     let router = Router::new(&config.routes).map_err(|ties| {
         ties.first().map_or(ServeError::Tie(0, 0), |tie| ServeError::Tie(tie.first, tie.second))
     })?;
-    let pools: BTreeMap<&str, Arc<Pool>> = config
-        .upstreams
-        .iter()
-        .map(|(name, upstream)| (name.as_str(), Arc::new(Pool::new(name, upstream, metrics.upstream(name)))))
-        .collect();
     let plans = router
         .routes()
         .iter()
@@ -291,15 +320,15 @@ pub(crate) fn gateway(
                     .audit
                     .headers
                     .iter()
-                    .map(|header| hmac_key.clone().filter(|_| config.audit.redact.hmac.contains(header)))
+                    .map(|header| read.hmac_key.clone().filter(|_| config.audit.redact.hmac.contains(header)))
                     .collect(),
-                auth: providers.any_of(&config.routes[route.index].auth)?,
+                auth: read.providers.any_of(&config.routes[route.index].auth)?,
                 auth_counters: metrics.identity().route(&route.name),
                 rules: config.routes[route.index].allow.iter().map(Rule::new).collect::<Result<_, _>>()?,
                 action: config.routes[route.index].audit.action.clone(),
                 body_digest: config.routes[route.index].audit.body_digest,
                 durability: config.durability_of(&config.routes[route.index]).0,
-                pool: pools[route.upstream.as_str()].clone(),
+                pool: read.pools[route.upstream.as_str()].clone(),
                 metrics: metrics.route(Some(&route.name)),
                 route: route.clone(),
             })

@@ -42,6 +42,11 @@ fn every_wrong_value_is_reported_with_its_place() {
 }
 
 #[test]
+fn an_upstream_is_never_left_unverified_by_mistake() {
+    refused_as_kept("wrong-upstreams.yaml");
+}
+
+#[test]
 fn every_wrong_key_is_reported_with_its_place() {
     refused_as_kept("wrong-keys.yaml");
 }
@@ -127,7 +132,8 @@ fn defaults_are_what_they_are_said_to_be() {
     let (full_json, least_json) = (json(&full), json(&least));
     assert_eq!(full_json["listen"][1], least_json["listen"][0]);
     assert_eq!(full_json["routes"][1], least_json["routes"][0]);
-    for part in ["upstreams", "audit", "shutdown"] {
+    assert_eq!(full_json["upstreams"]["orders"], least_json["upstreams"]["orders"]);
+    for part in ["audit", "shutdown"] {
         assert_eq!(full_json[part], least_json[part]);
     }
     assert_eq!(least.audit.redact, gateway::config::Redact::default());

@@ -37,21 +37,18 @@ impl Fixture {
         let config = Config::from_text("test", text(directory.path())).expect("a configuration");
         let registry = prometheus::Registry::new();
         let metrics = Metrics::new(registry.clone()).expect("metrics");
+        let read = serve::FromFiles {
+            hmac_key: None,
+            providers: Providers::default(),
+            pools: serve::pools(&config, &metrics).expect("no files"),
+        };
         let instance = Instance { version: "test".into(), config: config.text().as_bytes().into() };
         let audit_metrics = AuditMetrics::new(&registry).expect("metrics");
         let log = AuditLog::open(serve::audit_config(&config.audit), instance, audit_metrics).expect("a log");
         let (stop, stopped) = watch::channel(false);
         let drain = Arc::new(Drain::default());
-        let gateway = serve::gateway(
-            &config,
-            &metrics,
-            &Providers::default(),
-            log.recorder(),
-            stopped,
-            drain.clone(),
-            None,
-        )
-        .expect("routes");
+        let gateway =
+            serve::gateway(&config, &metrics, &read, log.recorder(), stopped, drain.clone()).expect("routes");
         let listener = serve::edge_listener(&config.listen[0], None, &metrics, log.recorder(), drain);
         let (gateway, listener) = (Arc::new(gateway), Arc::new(listener));
         Fixture { gateway, listener, status: log.status_view(), log: Some(log), _stop: stop, directory }

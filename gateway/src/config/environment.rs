@@ -25,8 +25,8 @@ impl Config {
             ("audit.store.directory", directory(&audit.store.directory)),
             ("audit.create_log", marker(audit)),
         ];
-        let errors: Vec<ConfigError> =
-            findings.into_iter().filter_map(|(path, rule)| Some(self.error_at(path, rule?))).collect();
+        let findings = findings.into_iter().filter_map(|(path, rule)| Some(self.error_at(path, rule?)));
+        let errors: Vec<ConfigError> = findings.chain(self.check_upstream_files()).collect();
         if errors.is_empty() { Ok(()) } else { Err(Problems::new(errors, &self.loaded.files)) }
     }
 

@@ -56,6 +56,7 @@ read_choices!(
     super::Durability,
     super::PathKept,
     super::Policy,
+    super::Protocol,
     super::Query,
     super::TlsVersion,
     super::Algorithm,

@@ -22,13 +22,21 @@ pub(crate) struct Settings {
     pub(crate) shutdown: &'static str,
     /// Lines below `audit`.
     pub(crate) audit: &'static str,
+    /// Upstreams beside `main` and `down`, in YAML.
+    pub(crate) upstreams: String,
     /// Routes before the one that takes everything.
     pub(crate) routes: &'static str,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { listener: "", shutdown: "{ lameduck: 0ms, timeout: 10s }", audit: "", routes: "" }
+        Settings {
+            listener: "",
+            shutdown: "{ lameduck: 0ms, timeout: 10s }",
+            audit: "",
+            upstreams: String::new(),
+            routes: "",
+        }
     }
 }
 
@@ -148,7 +156,7 @@ pub(crate) fn command(config: &Path) -> Command {
 
 /// A configuration of one listener and one upstream.
 pub(crate) fn configuration(upstream: SocketAddr, settings: &Settings) -> String {
-    let Settings { listener, shutdown, audit, routes } = settings;
+    let Settings { listener, shutdown, audit, upstreams, routes } = settings;
     format!(
         "version: 1
 listen:
@@ -158,6 +166,7 @@ shutdown: {shutdown}
 upstreams:
   main: {{ endpoints: {{ static: ['{upstream}'] }}, timeouts: {{ read_idle: 20s }} }}
   down: {{ endpoints: {{ static: ['127.0.0.1:9'] }} }}
+{upstreams}
 routes:
 {routes}
   - {{ name: all, match: {{ path_prefix: / }}, upstream: main, auth: none }}

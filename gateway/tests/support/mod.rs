@@ -3,8 +3,10 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::print_stderr, reason = "the harness shows it where a test fails")]
 
+pub(crate) mod authority;
 pub(crate) mod client;
 pub(crate) mod gateway;
+pub(crate) mod modern;
 pub(crate) mod upstream;
 
 use std::time::{Duration, Instant};
