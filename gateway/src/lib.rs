@@ -12,6 +12,7 @@ pub mod capture;
 pub mod cli;
 pub mod client_address;
 pub mod config;
+pub mod credentials;
 pub mod diagnostics;
 pub mod edge;
 pub mod evidence;

@@ -15,6 +15,7 @@ use crate::authorise::Rule;
 use crate::body_digest::BodyDigests;
 use crate::client_address::claimed;
 use crate::config::Query;
+use crate::credentials;
 use crate::identity::Principal;
 use crate::normalise::Scheme;
 use crate::serving::Plan;
@@ -116,9 +117,11 @@ impl Capture {
             tls: self.attempt.connection.tls(),
             action: plan.and_then(|plan| plan.action.as_deref()),
             rules: plan.map(|plan| &*plan.rules).unwrap_or_default(),
-            claims: claimed(&exchange.claims).collect(),
+            claims: claimed(&exchange.claims).map(credentials::header_value).collect(),
             headers: plan.map(|plan| kept_headers(plan, &exchange.kept)).unwrap_or_default(),
-            query: plan.map_or_else(Query::default, |plan| plan.route.query),
+            kept: plan.map_or_else(Query::default, |plan| plan.route.query),
+            query: credentials::query(exchange.asked.query().unwrap_or_default()),
+            path: exchange.told_path(),
             pattern: plan.and_then(|plan| plan.pattern.as_deref()),
         }
     }
@@ -135,7 +138,11 @@ struct Told<'a> {
     claims: Vec<Cow<'a, str>>,
     headers: Vec<(&'a str, Cow<'a, str>)>,
     /// What is kept of the query.
-    query: Query,
+    kept: Query,
+    /// The query without credentials.
+    query: Cow<'a, str>,
+    /// The path, and the target as received, without what is hidden in them.
+    path: (Cow<'a, str>, Option<Cow<'a, str>>),
     /// What stands in place of the path.
     pattern: Option<&'a str>,
 }
@@ -161,11 +168,9 @@ impl Told<'_> {
 
     fn request(&self, body_bytes: u64, digests: Option<&BodyDigests>) -> Request<'_> {
         let asked = &self.exchange.asked;
-        let query = asked.query().unwrap_or_default();
-        let (path, raw) = match (self.pattern, &self.exchange.redacted) {
-            (Some(pattern), _) => (pattern, None),
-            (None, Some(redacted)) => (&*redacted.path, redacted.raw.as_deref()),
-            (None, None) => (asked.path(), asked.raw()),
+        let (path, raw) = match self.pattern {
+            Some(pattern) => (pattern, None),
+            None => (&*self.path.0, self.path.1.as_deref()),
         };
         Request {
             method: asked.method.as_str(),
@@ -173,8 +178,8 @@ impl Told<'_> {
             host: asked.host(),
             path,
             raw,
-            query: QueryKeys(if self.query == Query::None { "" } else { query }),
-            query_values: QueryPairs(if self.query == Query::Values { query } else { "" }),
+            query: QueryKeys(if self.kept == Query::None { "" } else { &self.query }),
+            query_values: QueryPairs(if self.kept == Query::Values { &self.query } else { "" }),
             http: asked.http(),
             bytes: body_bytes,
             body_sha256: digests.and_then(BodyDigests::request),
@@ -184,12 +189,25 @@ impl Told<'_> {
     }
 }
 
+impl Exchange {
+    /// Its path, and its target as received where that differs, without what is hidden in them.
+    fn told_path(&self) -> (Cow<'_, str>, Option<Cow<'_, str>>) {
+        let (path, raw) = match &self.redacted {
+            Some(redacted) => (&*redacted.path, redacted.raw.as_deref()),
+            None => (self.asked.path(), self.asked.raw()),
+        };
+        (credentials::path(path), raw.map(credentials::path))
+    }
+}
+
 /// The headers that a route keeps, values of the same name joined.
 fn kept_headers<'a>(plan: &'a Plan, kept: &'a [(usize, HeaderValue)]) -> Vec<(&'a str, Cow<'a, str>)> {
     kept.chunk_by(|(one, _), (other, _)| one == other)
         .map(|values| {
             let name = plan.route.headers[values[0].0].as_str();
-            let mut texts = values.iter().map(|(_, value)| String::from_utf8_lossy(value.as_bytes()));
+            let mut texts = values
+                .iter()
+                .map(|(_, value)| credentials::header_value(String::from_utf8_lossy(value.as_bytes())));
             let first = texts.next().unwrap_or_default();
             (name, texts.fold(first, |joined, text| Cow::Owned(format!("{joined}, {text}"))))
         })

@@ -10,6 +10,7 @@ use super::read::{Choice, Choices};
 use super::value::Name;
 use super::walk::{Read, ReadText, Unreadable, Walk};
 use super::written::HeaderTexts;
+use crate::credentials::is_for_credentials;
 
 /// What a route's records keep beyond the usual.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -90,14 +91,6 @@ impl BodyDigest {
     }
 }
 
-/// Headers that carry credentials: they never enter a record.
-const CREDENTIALS: [HeaderName; 4] = [
-    http::header::AUTHORIZATION,
-    http::header::PROXY_AUTHORIZATION,
-    http::header::COOKIE,
-    http::header::SET_COOKIE,
-];
-
 impl Read for RouteAudit {
     const EXPECTED: &'static str =
         "a mapping with `headers`, `query`, `path`, `durability`, `action`, `body_digest`";
@@ -121,7 +114,7 @@ impl ReadText for HeaderName {
 
     fn read_text(text: &str) -> Result<Self, Unreadable> {
         let header = HeaderName::from_bytes(text.as_bytes()).map_err(|_| Unreadable::default())?;
-        if CREDENTIALS.contains(&header) {
+        if is_for_credentials(&header) {
             return Err(Unreadable::rule("expected a header without credentials: they never enter a record"));
         }
         Ok(header)
