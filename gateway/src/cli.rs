@@ -156,6 +156,9 @@ pub struct ConfigArgs {
 SIGTERM and SIGINT: /readyz says 503 for shutdown.lameduck, then no more connections are accepted, requests in flight are
 finished, the log is stopped, sealed and shipped, and the exit code is 0.
 
+RUST_LOG chooses among the lines on standard error (`warn`, `gateway=debug`, …). The libraries below are never heard beneath
+warnings, whatever it says: what they tell there holds what clients send, credentials as well.
+
 Examples:
   sealgate run
   sealgate run -c /etc/sealgate/sealgate.yaml
