@@ -80,6 +80,13 @@ fn the_value_of_a_variable_is_never_shown() {
 }
 
 #[test]
+fn identity_that_cannot_be_meant_is_reported() {
+    refused_as_kept("identity.yaml");
+    let shown = load("identity.yaml").unwrap_err().to_string();
+    assert!(!shown.contains("hunter2"), "a password in a URL is shown: {shown}");
+}
+
+#[test]
 fn what_is_no_configuration_at_all_is_refused() {
     for name in [
         "anchors.yaml",

@@ -1,15 +1,16 @@
 //! `routes[].auth`: whose word lets somebody in; and that providers and routes go together.
 
+use http::HeaderName;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Config;
 use super::error::{ConfigError, ErrorKind};
 use super::identity::Provider;
-use super::load::Parts;
+use super::load::{Named, Parts};
 use super::node::{Content, Node};
 use super::value::Name;
 use super::walk::{Read, Walk, nearest};
+use super::{ClientAuthMode, Config, Listener, Route};
 
 /// Who may use a route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -95,14 +96,32 @@ pub(super) fn check(parts: &Parts, walk: &mut Walk<'_>) {
         }
     }
     for (index, route) in parts.routes.present() {
-        for (item, header) in route.audit.headers.iter().enumerate() {
-            let owner =
-                identity.by_name.iter().find(|(_, provider)| provider.headers().any(|own| own == header));
-            if let Some((name, _)) = owner {
+        never_asked(identity, index, route, walk);
+        let list = format!("routes[{index}].audit.headers");
+        for item in 0..walk.items(&list) {
+            let path = format!("{list}[{item}]");
+            let header = walk.resolved(&path).and_then(|text| HeaderName::from_bytes(text.as_bytes()).ok());
+            let reads = |provider: &Provider| provider.headers().any(|own| header.as_ref() == Some(own));
+            if let Some((name, _)) = identity.by_name.iter().find(|(_, provider)| reads(provider)) {
                 let rule =
                     format!("expected a header that no identity provider reads: this is one of `{name}`");
-                walk.bad_value(&format!("routes[{index}].audit.headers[{item}]"), rule, None);
+                walk.bad_value(&path, rule, None);
             }
+        }
+    }
+}
+
+/// A proxy's headers are asked before the provider that vouches for the proxy, or never: that one vouches first.
+fn never_asked(identity: &Named<Provider>, index: usize, route: &Route, walk: &mut Walk<'_>) {
+    let names = route.auth.providers();
+    for (place, name) in names.iter().enumerate() {
+        let Some(Provider::Header(edge)) = identity.by_name.get(name) else { continue };
+        if names[..place].contains(&edge.only_from) {
+            let rule = format!(
+                "expected `{name}` before `{}`: that one vouches for the proxy itself, and the first that vouches decides",
+                edge.only_from
+            );
+            walk.bad_value(&format!("routes[{index}].auth.any_of[{place}]"), rule, None);
         }
     }
 }
@@ -116,18 +135,36 @@ fn provider_exists(declared: &[String], path: &str, walk: &mut Walk<'_>) {
 }
 
 impl Config {
-    /// Providers that nobody asks.
+    /// Providers that nobody asks, and those that nobody can present anything to.
     pub(super) fn idle_providers(&self) -> impl Iterator<Item = ConfigError> {
-        let asked = |name: &Name| {
-            let by_route = self.routes.iter().any(|route| route.auth.providers().contains(name));
-            let by_header =
-                |provider: &Provider| matches!(provider, Provider::Header(edge) if edge.only_from == *name);
-            by_route || self.identity.values().any(by_header)
+        let warning = |path: String, rule: &str| {
+            Some(ConfigError { kind: ErrorKind::NoEffect, ..self.error_at(&path, rule.into()) })
         };
-        self.identity.keys().filter(move |name| !asked(name)).map(|name| {
-            let rule =
-                "no route names this provider: put it into a route's `auth: { any_of: […] }`".to_owned();
-            ConfigError { kind: ErrorKind::NoEffect, ..self.error_at(&format!("identity.{name}"), rule) }
-        })
+        let idle = move |name: &Name| {
+            let rule = "no route names this provider: put it into a route's `auth: { any_of: […] }`";
+            if self.is_asked(name) { None } else { warning(format!("identity.{name}"), rule) }
+        };
+        let asks = |listener: &Listener| {
+            listener.tls.as_ref().is_some_and(|tls| tls.client_auth.mode != ClientAuthMode::Off)
+        };
+        let certificates = self.listen.iter().any(asks);
+        let unreachable = move |name: &Name, provider: &Provider| {
+            let rule = "no listener asks its clients for a certificate: give one `tls: { client_auth: … }`";
+            let in_vain = matches!(provider, Provider::Mtls(_)) && !certificates;
+            if in_vain { warning(format!("identity.{name}.mtls"), rule) } else { None }
+        };
+        self.identity
+            .iter()
+            .flat_map(move |(name, provider)| idle(name).into_iter().chain(unreachable(name, provider)))
+    }
+
+    /// Whether a route names a provider, or a proxy's headers stand on it.
+    fn is_asked(&self, name: &Name) -> bool {
+        let stands_on = |provider: &Provider| match provider {
+            Provider::Header(edge) => edge.only_from == *name,
+            Provider::Jwt(_) | Provider::Mtls(_) | Provider::ApiKey(_) => false,
+        };
+        self.routes.iter().any(|route| route.auth.providers().contains(name))
+            || self.identity.values().any(stands_on)
     }
 }

@@ -26,7 +26,8 @@ impl Config {
             ("audit.create_log", marker(audit)),
         ];
         let findings = findings.into_iter().filter_map(|(path, rule)| Some(self.error_at(path, rule?)));
-        let errors: Vec<ConfigError> = findings.chain(self.check_upstream_files()).collect();
+        let errors: Vec<ConfigError> =
+            findings.chain(self.check_upstream_files()).chain(self.check_identity_files()).collect();
         if errors.is_empty() { Ok(()) } else { Err(Problems::new(errors, &self.loaded.files)) }
     }
 

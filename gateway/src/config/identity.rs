@@ -1,5 +1,7 @@
 //! `identity`: who vouches for those who ask.
 
+mod files;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -70,6 +70,10 @@ impl<'w, 'a, 'n> Mapping<'w, 'a, 'n> {
 
     /// Keeps an error for each of the key's values that was already among those before it.
     pub(super) fn distinct<T: PartialEq>(&mut self, key: &'static str, values: &[T]) {
+        // Where one could not be read, places are not known, and there is an error already.
+        if self.walk.items(&self.path_of(key)) != values.len() {
+            return;
+        }
         for (index, value) in values.iter().enumerate() {
             if values.iter().take(index).any(|before| before == value) {
                 self.bad_value(&format!("{key}[{index}]"), "expected once, and it is already in this list");

@@ -24,7 +24,8 @@ impl MtlsProvider {
 
     pub(super) fn identify(&self, presented: &Presented<'_>) -> Answer {
         let Some(certificate) = presented.certificate else { return Answer::Nothing };
-        let actor = self.actor_of(certificate);
+        // A kept connection may outlive the certificate that it was opened with.
+        let actor = if presented.at > certificate.not_after { None } else { self.actor_of(certificate) };
         match actor.and_then(|id| Principal::bounded(&self.name, Scheme::Mtls, id, std::iter::empty())) {
             Some(principal) => Answer::Vouches(Arc::new(principal)),
             None => Answer::Refuses(Refusal::CertificateIdentity),
