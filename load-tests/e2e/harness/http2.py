@@ -1,6 +1,7 @@
 """HTTP/2 by hand: frames and header blocks are written byte by byte, so that they can be wrong."""
 
 import socket
+import ssl
 import struct
 import time
 from dataclasses import dataclass, field
@@ -113,10 +114,10 @@ class Answer:
 class Http2Client:
     """One connection. It acknowledges settings and pings unless it is `deaf`."""
 
-    def __init__(
-        self, port: int, opening: bytes | None = None, deaf: bool = False, stream: socket.socket | None = None
-    ):
-        self.socket = stream or socket.create_connection((LOOPBACK, port), TIMEOUT)
+    def __init__(self, port: int, opening: bytes | None = None, deaf: bool = False, tls: ssl.SSLContext | None = None):
+        self.socket = socket.create_connection((LOOPBACK, port), TIMEOUT)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="api.test")
         self.source_port: int = self.socket.getsockname()[1]
         self.deaf = deaf
         self.closed = False
