@@ -10,7 +10,6 @@ use pingora_proxy::Session;
 use crate::authorise::authorise;
 use crate::capture::{Capture, Exchange};
 use crate::identity::{self, AuthOutcome};
-use crate::normalise::{self, Refusal};
 use crate::problem::Problem;
 use crate::serving::{Gateway, Plan};
 
@@ -58,19 +57,11 @@ fn count(plan: &Plan, exchange: &Exchange, problem: Option<&Problem>) {
 /// The index of the route that takes the request.
 fn find_route(gateway: &Arc<Gateway>, exchange: &Exchange) -> Result<usize, Problem> {
     let asked = &exchange.asked;
-    let bare = normalise::without_parameters(asked.path());
-    let find = |method: &Method| gateway.router.find(asked.host_name(), asked.path(), method);
-    if let Some(route) = find(&asked.method) {
-        // A server behind may take the parameters off first, and serve what another route was to guard.
-        let same = |bare: &str| {
-            let other = gateway.router.find(asked.host_name(), bare, &asked.method);
-            other.is_some_and(|other| other.index == route.index)
-        };
-        return match bare.is_none_or(|bare| same(&bare)) {
-            true => Ok(route.index),
-            false => Err(Problem::refused(Refusal::Parameters)),
-        };
+    let take = gateway.router.take(asked.host_name(), asked.path(), &asked.method);
+    if let Some(route) = take.map_err(Problem::refused)? {
+        return Ok(route.index);
     }
+    let find = |method: &Method| gateway.router.find(asked.host_name(), asked.path(), method);
     let allowed: Vec<&str> =
         gateway.methods.iter().filter(|method| find(method).is_some()).map(Method::as_str).collect();
     if allowed.is_empty() {

@@ -44,8 +44,8 @@ pub struct Question<'a> {
     pub method: &'a Method,
     /// The normalised path.
     pub path: &'a str,
-    /// The client's address.
-    pub source: IpAddr,
+    /// The client's address; `None` where it is not known, and in no network.
+    pub source: Option<IpAddr>,
 }
 
 /// What was decided about a request.
@@ -64,8 +64,8 @@ pub fn decide(rules: &[Rule], question: &Question<'_>) -> Option<Decided> {
         return question.principal.map(|_| Decided::Allowed(None));
     }
     let bare = normalise::without_parameters(question.path);
-    let paths = (Candidate::new(question.path), bare.as_deref().map(Candidate::new));
-    let place = rules.iter().position(|rule| rule.miss(question, &paths).is_none());
+    let asked = Asked::new(question, bare.as_deref());
+    let place = rules.iter().position(|rule| rule.matches(&asked));
     Some(place.map_or(Decided::Denied, |place| Decided::Allowed(Some(place))))
 }
 
@@ -80,7 +80,7 @@ pub fn authorise(capture: &mut Capture) -> Result<(), Problem> {
         principal: exchange.principal.as_deref(),
         method: &exchange.asked.method,
         path: exchange.asked.path(),
-        source: exchange.client(),
+        source: Some(exchange.client()),
     };
     let Some(decided) = capture.plan().and_then(|plan| decide(&plan.rules, &question)) else { return Ok(()) };
     capture.set_decision(decided);
@@ -90,22 +90,39 @@ pub fn authorise(capture: &mut Capture) -> Result<(), Problem> {
     }
 }
 
-/// A path as it is, and without its parameters where it has some: servers differ in which of both they see.
-type Paths<'a> = (Candidate<'a>, Option<Candidate<'a>>);
+/// What rules look at, with the path as it is, and without its parameters where it has some: servers differ in which
+/// of both they see.
+struct Asked<'a> {
+    question: &'a Question<'a>,
+    path: Candidate<'a>,
+    bare: Option<Candidate<'a>>,
+}
 
-/// What of a rule does not match.
+impl<'a> Asked<'a> {
+    fn new(question: &'a Question<'a>, bare: Option<&'a str>) -> Asked<'a> {
+        Asked { question, path: Candidate::new(question.path), bare: bare.map(Candidate::new) }
+    }
+}
+
+/// What a rule may give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Miss {
+pub enum Criterion {
     /// `actors`.
-    Actor,
+    Actors,
     /// `groups`.
     Groups,
     /// `methods`.
-    Method,
-    /// `paths`.
-    Path,
+    Methods,
     /// `sources`.
-    Source,
+    Sources,
+    /// `paths`.
+    Paths,
+}
+
+impl Criterion {
+    /// All of them; the one that takes longest is the last.
+    const ALL: [Criterion; 5] =
+        [Criterion::Actors, Criterion::Groups, Criterion::Methods, Criterion::Sources, Criterion::Paths];
 }
 
 impl Rule {
@@ -126,35 +143,41 @@ impl Rule {
         })
     }
 
-    /// Why it does not match; `None` where it does.
-    pub fn why_not(&self, question: &Question<'_>) -> Option<Miss> {
+    /// Everything of it that does not match; nothing where the rule does.
+    pub fn misses(&self, question: &Question<'_>) -> Vec<Criterion> {
         let bare = normalise::without_parameters(question.path);
-        self.miss(question, &(Candidate::new(question.path), bare.as_deref().map(Candidate::new)))
+        let asked = Asked::new(question, bare.as_deref());
+        Criterion::ALL.into_iter().filter(|criterion| !self.meets(*criterion, &asked)).collect()
     }
 
-    fn miss(&self, question: &Question<'_>, (path, bare): &Paths<'_>) -> Option<Miss> {
-        let principal = question.principal;
-        let is_actor = || principal.is_some_and(|principal| has(&self.actors, principal.id.as_str()));
-        let in_group = || {
-            principal.is_some_and(|principal| principal.groups.iter().any(|group| has(&self.groups, group)))
-        };
-        let fits = |globs: &GlobSet| {
-            globs.is_match_candidate(path) && bare.as_ref().is_none_or(|bare| globs.is_match_candidate(bare))
-        };
-        if !self.actors.is_empty() && !is_actor() {
-            return Some(Miss::Actor);
+    fn matches(&self, asked: &Asked<'_>) -> bool {
+        Criterion::ALL.into_iter().all(|criterion| self.meets(criterion, asked))
+    }
+
+    fn meets(&self, criterion: Criterion, asked: &Asked<'_>) -> bool {
+        let Question { principal, method, source, .. } = *asked.question;
+        match criterion {
+            Criterion::Actors => {
+                self.actors.is_empty()
+                    || principal.is_some_and(|principal| has(&self.actors, principal.id.as_str()))
+            }
+            Criterion::Groups => {
+                self.groups.is_empty()
+                    || principal.is_some_and(|principal| {
+                        principal.groups.iter().any(|group| has(&self.groups, group))
+                    })
+            }
+            Criterion::Methods => self.methods.is_empty() || self.methods.contains(method),
+            Criterion::Sources => {
+                self.sources.is_empty()
+                    || source
+                        .is_some_and(|source| self.sources.iter().any(|network| network.contains(&source)))
+            }
+            Criterion::Paths => self.paths.as_ref().is_none_or(|globs| {
+                globs.is_match_candidate(&asked.path)
+                    && asked.bare.as_ref().is_none_or(|bare| globs.is_match_candidate(bare))
+            }),
         }
-        if !self.groups.is_empty() && !in_group() {
-            return Some(Miss::Groups);
-        }
-        if !self.methods.is_empty() && !self.methods.contains(question.method) {
-            return Some(Miss::Method);
-        }
-        if !self.sources.is_empty() && !self.sources.iter().any(|network| network.contains(&question.source))
-        {
-            return Some(Miss::Source);
-        }
-        self.paths.as_ref().filter(|globs| !fits(globs)).map(|_| Miss::Path)
     }
 }
 

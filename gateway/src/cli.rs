@@ -1,6 +1,6 @@
 //! The command line of `sealgate`: its types and its help.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,7 +11,7 @@ use crate::config::Durability;
 pub mod exit {
     /// Done, or stopped cleanly.
     pub const CLEAN: u8 = 0;
-    /// Something unexpected; of `explain`: no route takes the request.
+    /// Something unexpected; of `explain`: the request would not be forwarded.
     pub const FAILED: u8 = 1;
     /// The command line cannot be understood.
     pub const USAGE: u8 = 2;
@@ -195,15 +195,26 @@ pub struct ValidateArgs {
 /// `sealgate explain`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit code 1 when no route takes the request.
+Exit code 1 when the request would not be forwarded: no route takes it, it is refused, or nobody may send it.
+Without --actor nobody is known; without --source the client is in no network.
 
 Examples:
   sealgate explain GET http://api.example.com/orders/42
+  sealgate explain --actor alice@example.com --groups ops,dev --source 10.1.2.3 DELETE https://api.example.com/orders/42
   sealgate explain -c conf/quickstart.yaml --format json POST 'http://localhost:8080/users/../orders?page=2'")]
 pub struct ExplainArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub config: ConfigArgs,
+    /// Who asks: the id that an identity provider of the route vouches for
+    #[arg(long, value_name = "ACTOR")]
+    pub actor: Option<String>,
+    /// The groups that the actor is in
+    #[arg(long, value_name = "GROUP,…", value_delimiter = ',', requires = "actor")]
+    pub groups: Vec<String>,
+    /// The client's address
+    #[arg(long, value_name = "IP")]
+    pub source: Option<IpAddr>,
     /// How the answer is printed
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: Format,

@@ -13,7 +13,7 @@ use gateway::cli::{
 };
 use gateway::config::{self, Config, Problems};
 use gateway::diagnostics;
-use gateway::explain::explain;
+use gateway::explain::{Asking, explain};
 use gateway::keygen::keygen;
 use gateway::route::Router;
 use gateway::serve;
@@ -154,7 +154,14 @@ fn explain_request(args: &ExplainArgs) -> io::Result<u8> {
         Err(reported) => return reported,
     };
     let router = Router::new(&config.routes).expect("a configuration with ties is not loaded");
-    let explanation = match explain(&config, &router, &args.method, &args.url) {
+    let asking = Asking {
+        method: &args.method,
+        url: &args.url,
+        actor: args.actor.as_deref(),
+        groups: &args.groups,
+        source: args.source.map(|source| source.to_canonical()),
+    };
+    let explanation = match explain(&config, &router, &asking) {
         Ok(explanation) => explanation,
         Err(error) => return fail(exit::USAGE, error),
     };

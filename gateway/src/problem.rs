@@ -111,6 +111,7 @@ impl Problem {
     pub fn denied() -> Problem {
         Problem {
             detail: Some("no rule of the route allows this".to_owned()),
+            reason: Some("denied"),
             ..Problem::new(StatusCode::FORBIDDEN, "denied")
         }
     }

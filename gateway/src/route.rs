@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 
 use crate::config::{self, Name, PathMatch, Query};
+use crate::normalise::{self, Refusal};
 
 /// What is known about a route before any request comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +123,23 @@ impl Router {
     /// Every route, by its index.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
+    }
+
+    /// The route of a request: as [`Router::find`], but that a path with parameters must take the same one without them.
+    /// A server behind may take them off first, and serve what another route was to guard.
+    ///
+    /// # Errors
+    ///
+    /// It takes another one without them, or none.
+    pub fn take(&self, host: &str, path: &str, method: &Method) -> Result<Option<&Arc<Route>>, Refusal> {
+        let found = self.find(host, path, method);
+        let (Some(route), Some(bare)) = (found, normalise::without_parameters(path)) else {
+            return Ok(found);
+        };
+        match self.find(host, &bare, method) {
+            Some(other) if other.index == route.index => Ok(found),
+            _ => Err(Refusal::Parameters),
+        }
     }
 
     /// The route of a request, by the host's name without its port, the path and the method.

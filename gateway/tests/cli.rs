@@ -219,7 +219,10 @@ fn what_is_redacted_and_has_no_effect_is_a_warning() {
 
 #[test]
 fn explain_says_where_a_request_goes() {
-    let explain = |url: &str| out(sealgate(&["explain", "-c", FULL, "GET", url]).assert().code(0));
+    let explain = |url: &str| {
+        let command = ["explain", "-c", FULL, "--actor", "alice", "--source", "10.1.2.3", "GET", url];
+        out(sealgate(&command).assert().code(0))
+    };
     let text = explain("http://API.example.com:80/v1//x/../orders/%34%32?page=2");
     let expected = "\
 GET http://API.example.com:80/v1//x/../orders/%34%32?page=2
@@ -228,10 +231,16 @@ GET http://API.example.com:80/v1//x/../orders/%34%32?page=2
   path        /v1/orders/42
   upstream    orders at 127.0.0.1:19001, [::1]:19001
   sent        GET /orders/42?page=2
+              x-sealgate-actor: alice
+              x-sealgate-scheme: jwt or mtls or api_key or header
+              x-sealgate-provider: corp or corp0 or corp1 or mesh or mesh1 or keys or edge
   timeout     none
-  auth        none
+  auth        any of corp, corp0, corp1, mesh, mesh1, keys, edge: alice
+  rules       read lets it in
+              export is not reached
+  action      orders.access
   durability  strict: by `routes[0].audit.durability`; a `received` record is synced before it goes upstream, a crash loses none; 503 when that cannot be
-  recorded    path: /v1/orders/*; headers: user-agent, x-tenant (hmac); query: none
+  recorded    path: /v1/orders/*; headers: user-agent, x-tenant (hmac); query: none; body digests: sha256
 ";
     assert_eq!(text, expected);
     let status = explain("http://any.example/status");
@@ -268,7 +277,8 @@ DELETE http://api.example.com/v1/orders
 #[test]
 fn explain_is_read_by_programs() {
     let json = |code: i32, url: &str| -> Value {
-        let command = ["explain", "-c", FULL, "--format", "json", "GET", url];
+        let command =
+            ["explain", "-c", FULL, "--actor", "a", "--source", "10.1.2.3", "--format", "json", "GET", url];
         serde_json::from_str(&out(sealgate(&command).assert().code(code))).unwrap()
     };
     let forwarded = json(0, "http://api.example.com/v1/orders");
@@ -290,6 +300,138 @@ fn explain_is_read_by_programs() {
         (&refused["outcome"], &refused["status"], &refused["reason"]),
         (&"refused".into(), &400.into(), &"above_root".into())
     );
+}
+
+const RULES: &str = "tests/configurations/rules.yaml";
+
+#[test]
+fn explain_says_who_may_and_why() {
+    let explain = |code: i32, args: &[&str]| {
+        out(sealgate(&[&["explain", "-c", RULES], args].concat()).assert().code(code))
+    };
+    let url = "http://h:18443/orders/42/bill";
+    let allowed = explain(
+        0,
+        &["--actor", "svc-billing", "--groups", "ops,a b", "--source", "::ffff:10.1.2.3", "PUT", url],
+    );
+    let expected = "\
+PUT http://h:18443/orders/42/bill
+  route       orders (routes[0]): any host; the longest path_prefix, /orders; any method
+  host        h:18443
+  path        /orders/42/bill
+  upstream    orders at 127.0.0.1:19001
+  sent        PUT /orders/42/bill
+              x-sealgate-actor: svc-billing
+              x-sealgate-scheme: mtls or api_key
+              x-sealgate-provider: mesh or partners
+              x-sealgate-groups: ops,a%20b
+  timeout     1m
+  auth        any of mesh, partners: svc-billing, in ops, a b
+  rules       not ops-read: its methods are GET
+              billing lets it in
+              styles is not reached
+  action      orders.access
+  durability  best_effort: by `audit.durability`; it is served whether a record can be kept or not; what is lost is declared
+  recorded    path: /orders/42/bill; headers: none; query: keys; body digests: sha256
+";
+    assert_eq!(allowed, expected);
+    let denied = explain(1, &["--actor", "alice", "--source", "192.0.2.1", "PUT", url]);
+    let expected = "\
+PUT http://h:18443/orders/42/bill
+  no rule lets it in: it is answered 403 (denied), and recorded where there is room for it: what is lost is declared
+  route       orders (routes[0]): any host; the longest path_prefix, /orders; any method
+  host        h:18443
+  path        /orders/42/bill
+  auth        any of mesh, partners: alice
+  rules       not ops-read: its groups are ops, audit; its methods are GET
+              not billing: its actors are svc-billing; its sources are 10.0.0.0/8, not 192.0.2.1
+              not styles: its paths are /orders/**/*.css
+  action      orders.access
+  recorded    path: /orders/42/bill; headers: none; query: keys; body digests: sha256
+";
+    assert_eq!(denied, expected);
+    let unknown = explain(1, &["GET", "http://h:18443/orders/1"]);
+    assert!(unknown.contains("  the route asks for an identity, and none was given (--actor): it is answered 401 (credentials_missing), and recorded"), "{unknown}");
+    let whoever = explain(0, &["--actor", "a", "GET", "http://h:18443/whoever/x"]);
+    assert!(whoever.contains("  sent        GET /x\n              x-sealgate-actor: a\n              x-sealgate-scheme: api_key\n"), "{whoever}");
+    // Nobody has to be known, so nobody is.
+    let open = explain(0, &["--actor", "a", "GET", "http://h:18443/open"]);
+    assert!(
+        open.contains("  auth        none\n  rules       get lets it in\n") && !open.contains("x-sealgate"),
+        "{open}"
+    );
+    explain(1, &["PUT", "http://h:18443/open"]);
+}
+
+#[test]
+fn explain_follows_no_trick_with_the_path() {
+    let explain = |code: i32, url: &str| {
+        let args = ["explain", "-c", RULES, "--actor", "a", "GET", url];
+        out(sealgate(&args).assert().code(code))
+    };
+    explain(0, "http://h:18443/orders/site/main.css");
+    for (url, words) in [
+        ("http://h:18443/orders/42;x.css", "answered 403 (denied)"),
+        ("http://h:18443/orders/42%3bx.css", "answered 403 (denied)"),
+        ("http://h:18443/orders;x/main.css", "400 (parameters), and recorded where there is room"),
+        ("http://h:18443/open/..;/orders/main.css", "400 (dot_segment)"),
+        ("http://h:18443/open/..%3Bx/orders/main.css", "400 (dot_segment)"),
+        ("http://h:18443/orders%2fmain.css", "400 (encoded_separator)"),
+        (
+            "http://h:18080/orders/main.css",
+            "sent to the same URL over TLS by the listener plain: it is answered 308",
+        ),
+    ] {
+        let text = explain(1, url);
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+#[test]
+fn explain_tells_programs_who_may_and_why() {
+    let json = |code: i32, args: &[&str]| -> Value {
+        let command = [&["explain", "-c", RULES, "--format", "json"], args].concat();
+        serde_json::from_str(&out(sealgate(&command).assert().code(code))).unwrap()
+    };
+    let url = "http://h:18443/orders/1";
+    let allowed = json(0, &["--actor", "alice", "--groups", "ops", "GET", url]);
+    assert_eq!((&allowed["outcome"], &allowed["rule"]), (&"forwarded".into(), &"ops-read".into()));
+    assert_eq!((&allowed["action"], &allowed["body_digest"]), (&"orders.access".into(), &"sha256".into()));
+    assert_eq!(
+        allowed["identity_headers"][2],
+        serde_json::json!({ "header": "x-sealgate-provider", "values": ["mesh", "partners"] })
+    );
+    let denied = json(1, &["--actor", "alice", "PUT", url]);
+    assert_eq!(
+        (&denied["outcome"], &denied["status"], &denied["reason"]),
+        (&"denied".into(), &403.into(), &"denied".into())
+    );
+    assert_eq!(
+        denied["rules"][0],
+        serde_json::json!({ "name": "ops-read", "says": "does_not_match", "why": ["its groups are ops, audit", "its methods are GET"] })
+    );
+    let unknown = json(1, &["GET", url]);
+    assert_eq!((&unknown["outcome"], &unknown["status"]), (&"unauthenticated".into(), &401.into()));
+    let missed = json(1, &["GET", "http://h:18443/orders/.;x"]);
+    assert_eq!((&missed["outcome"], &missed["durability"]), (&"refused".into(), &"best_effort".into()));
+}
+
+#[test]
+fn explain_refuses_whom_no_provider_vouches_for() {
+    let long = "a".repeat(257);
+    let many = vec!["g"; 65].join(",");
+    for args in [
+        vec!["--actor", ""],
+        vec!["--actor", &long],
+        vec!["--actor", "a\nb"],
+        vec!["--groups", "ops"],
+        vec!["--actor", "a", "--groups", "x,,y"],
+        vec!["--actor", "a", "--groups", &many],
+        vec!["--source", "10.0.0.0/8"],
+    ] {
+        let command = [vec!["explain", "-c", RULES], args.clone(), vec!["GET", "http://h/"]].concat();
+        sealgate(&command).assert().code(2);
+    }
 }
 
 #[test]

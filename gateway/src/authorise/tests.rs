@@ -35,7 +35,7 @@ fn principal(id: &str, groups: &[&str]) -> Principal {
 }
 
 fn question<'a>(principal: Option<&'a Principal>, method: &'a Method, path: &'a str) -> Question<'a> {
-    Question { principal, method, path, source: [203, 0, 113, 9].into() }
+    Question { principal, method, path, source: Some([203, 0, 113, 9].into()) }
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn the_first_rule_that_matches_decides() {
     assert_eq!(decide(Some(&nobody), Method::GET, "/orders/public/1"), Some(Decided::Allowed(Some(2))));
     assert_eq!(decide(None, Method::GET, "/orders/public/1"), Some(Decided::Allowed(Some(2))));
     assert_eq!(decide(None, Method::GET, "/orders/public/1/2"), Some(Decided::Denied));
-    let inside = Question { source: [10, 9, 8, 7].into(), ..question(None, &Method::GET, "/orders/1") };
+    let inside = Question { source: Some([10, 9, 8, 7].into()), ..question(None, &Method::GET, "/orders/1") };
     assert_eq!(super::decide(&rules, &inside), Some(Decided::Allowed(Some(3))));
     assert_eq!(Decided::Allowed(Some(1)).told(&rules).rule, Some("billing"));
 }
@@ -84,19 +84,27 @@ fn all_that_a_rule_gives_must_match() {
     let rule = &rules(&[whole])[0];
     let alice = principal("alice", &["ops"]);
     let fits = question(Some(&alice), &Method::GET, "/a/b");
-    assert_eq!(rule.why_not(&fits), None);
+    assert_eq!(rule.misses(&fits), []);
     for (miss, question) in [
-        (Miss::Actor, Question { principal: None, ..fits }),
-        (Miss::Actor, Question { principal: Some(&principal("Alice", &["ops"])), ..fits }),
-        (Miss::Groups, Question { principal: Some(&principal("alice", &[])), ..fits }),
-        (Miss::Method, Question { method: &Method::HEAD, ..fits }),
-        (Miss::Path, Question { path: "/a/b/c", ..fits }),
-        (Miss::Path, Question { path: "/a", ..fits }),
-        (Miss::Source, Question { source: [203, 0, 114, 9].into(), ..fits }),
-        (Miss::Source, Question { source: "::ffff:203.0.113.9".parse().expect("an address"), ..fits }),
+        (Criterion::Sources, Question { source: None, ..fits }),
+        (Criterion::Actors, Question { principal: Some(&principal("Alice", &["ops"])), ..fits }),
+        (Criterion::Groups, Question { principal: Some(&principal("alice", &[])), ..fits }),
+        (Criterion::Methods, Question { method: &Method::HEAD, ..fits }),
+        (Criterion::Paths, Question { path: "/a/b/c", ..fits }),
+        (Criterion::Paths, Question { path: "/a", ..fits }),
+        (Criterion::Sources, Question { source: Some([203, 0, 114, 9].into()), ..fits }),
+        (Criterion::Sources, Question { source: "::ffff:203.0.113.9".parse().ok(), ..fits }),
     ] {
-        assert_eq!(rule.why_not(&question), Some(miss), "{question:?}");
+        assert_eq!(rule.misses(&question), [miss], "{question:?}");
     }
+}
+
+#[test]
+fn everything_that_does_not_match_is_told() {
+    let strict = Allow { actors: texts(&["alice"]), groups: texts(&["ops"]), ..allow("strict") };
+    let rule = &rules(&[strict])[0];
+    let misses = rule.misses(&question(None, &Method::GET, "/"));
+    assert_eq!(misses, [Criterion::Actors, Criterion::Groups]);
 }
 
 /// A servlet container takes `;…` off before it looks at a path, others do not.

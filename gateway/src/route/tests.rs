@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::{Router, Tie};
 use crate::config::{self, Auth, Match, Name, PathMatch, Rewrite, RouteAudit};
+use crate::normalise::Refusal;
 
 /// A route from `host,host METHOD,METHOD =/exact` or `/prefix`; `*` for any.
 fn route(index: usize, rule: &str) -> config::Route {
@@ -120,6 +121,25 @@ fn rule() -> impl Strategy<Value = String> {
     (host, method, prop::bool::ANY, path).prop_map(|(host, method, exact, path)| {
         format!("{host} {method} {}{path}", if exact { "=" } else { "" })
     })
+}
+
+#[test]
+fn parameters_of_a_path_take_no_other_route() {
+    let router = Router::new(&routes(&["* * /", "* * /admin", "* GET /get"])).unwrap();
+    let take = |path: &str| router.take("h", path, &Method::GET).map(|route| route.map(|route| route.index));
+    for (path, taken) in [
+        ("/admin/x;v=1", Ok(Some(1))),
+        ("/other;v=1", Ok(Some(0))),
+        ("/admin;v=1", Err(Refusal::Parameters)),
+        ("/admin%3Bv=1/x", Err(Refusal::Parameters)),
+        ("/;x/admin", Err(Refusal::Parameters)),
+        ("/get;/x", Err(Refusal::Parameters)),
+    ] {
+        assert_eq!(take(path), taken, "{path}");
+    }
+    let narrow = Router::new(&routes(&["* * =/a;b"])).unwrap();
+    assert!(narrow.take("h", "/a;b", &Method::GET).is_err());
+    assert_eq!(narrow.take("h", "/a", &Method::GET).map(|route| route.is_some()), Ok(false));
 }
 
 proptest! {
