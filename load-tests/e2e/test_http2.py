@@ -1,6 +1,7 @@
 """HTTP/2: every stream has an answer, or a reset, or a close; and one record, whatever it was."""
 
 import json
+import random
 import subprocess
 import time
 from collections import Counter
@@ -235,6 +236,7 @@ class Counting:
     def __init__(self, gateway: Gateway):
         self.gateway = gateway
         self.expected: dict[int, Expected] = {}
+        self.counted: dict[int, int] = {}
 
     def client(self, **more) -> Http2Client:
         return Http2Client(self.gateway.port, **more)
@@ -248,6 +250,12 @@ class Counting:
         )
         assert Counter(map(word, found)) == Counter(records), json.dumps(found, indent=1)
         return found
+
+    def count(self, client: Http2Client, records: int) -> None:
+        """The same where it may be told in several ways what became of them."""
+        port = client.source_port
+        self.counted[port] = records
+        wait_until(lambda: len(self.of(port)) >= records, f"{records} records of port {port}")
 
     def of(self, port: int) -> list[dict]:
         return of_port(self.gateway.written_records(), port)
@@ -276,6 +284,9 @@ def counting(module_directory, module_upstream) -> Iterator[Counting]:
     for port, expected in counting.expected.items():
         found = of_port(records, port)
         assert Counter(map(word, found)) == Counter(expected), json.dumps(found, indent=1)
+    for port, expected in counting.counted.items():
+        found = of_port(records, port)
+        assert len(found) == expected, json.dumps(found, indent=1)
     gateway.audited()
 
 
@@ -360,6 +371,40 @@ def test_a_client_that_does_not_read_is_given_up(counting):
         counting.expect(client, ["timeout:WriteTimedout", "ok"])
 
 
+def test_a_client_that_takes_nothing_off_its_socket_is_given_up(counting):
+    """It lets everything be sent, and reads none of it: the connection as a whole stands still."""
+    with counting.client(opening=PREFACE + settings(initial_window_size=2**31 - 1) + window(0, 2**30)) as client:
+        client.send(request(1, "/bytes/30000000/unread"), request(3, "/bytes/30000000/unread"))
+        found = counting.expect(client, ["timeout:WriteTimedout"] * 2)
+    assert all(record["response"]["bytes"] < 30000000 for record in found), found
+
+
+def test_an_upload_that_trickles_ends_with_the_route_s_timeout(counting):
+    with counting.client() as client:
+        client.send(request(1, "/trickle", method="POST", end=False))
+        began = time.monotonic()
+        while not client.answer_so_far(1).over:
+            assert time.monotonic() - began < 10
+            client.send(data(1, b"x", end=False))
+            # A pace, not a wait: slower than the route allows, quicker than what counts as standing still.
+            time.sleep(0.1)
+            client.poll()
+        assert client.answer(1).status == 504
+        record = counting.expect(client, ["timeout:deadline"])[0]
+    assert record["request"]["bytes"] > 5, record
+
+
+def test_interim_answers_pass(counting):
+    with counting.client() as client:
+        client.send(request(1, "/continue", ("expect", "100-continue"), method="POST", end=False))
+        client.read_until(lambda: client.answer_so_far(1).interim)
+        client.send(data(1, b"hello"))
+        answer = client.answer(1)
+    assert (answer.interim, answer.status) == ([100], 200)
+    record = counting.expect(client, ["ok"])[0]
+    assert (record["response"]["status"], record["request"]["bytes"]) == (200, 5), record
+
+
 def test_a_client_that_reads_slowly_is_served_until_the_route_s_timeout(counting):
     with counting.client(opening=PREFACE + settings(initial_window_size=10)) as client:
         client.send(request(1, "/bytes/5000/slowly"))
@@ -440,6 +485,45 @@ def test_a_client_that_says_goodbye_is_served_first(counting):
         counting.expect(client, ["ok"])
 
 
+def mixture(dice: random.Random) -> tuple[bytes, int]:
+    """Some of everything on one connection: what is sent, and how many streams it opens."""
+    sent, stream = HELLO, 1
+    kinds = [
+        lambda at: request(at, "/mixed"),
+        lambda at: request(at, "/mixed") + reset(at),
+        lambda at: request(at, "/mixed", method="POST", end=False) + data(at, b"x" * dice.randrange(2000)),
+        lambda at: request(at, "/mixed", ("content-length", "9"), method="POST", end=False) + data(at, b"short"),
+        lambda at: request(at, "/mixed/%2f"),
+        lambda at: request(at, "/mixed", ("host", "evil.test")),
+        lambda at: request(at, "/mixed", ("connection", "close")),
+        lambda at: request(at, "/mixed", method=None),
+        lambda at: request(at, None, method="CONNECT", scheme=None, authority="evil.test:443"),
+        lambda at: request(at, "/drop/mixed"),
+    ]
+    for _ in range(dice.randrange(1, 20)):
+        sent += dice.choice(kinds)(stream)
+        stream += 2 * dice.randrange(1, 3)
+    ends = [b"", request(stream, "/")[:12], frame(HEADERS, 1, stream, b"\x84"), frame(HEADERS, 5, stream, b"\xff" * 7)]
+    end = dice.choice(ends)
+    opened = sent.count(b"/mixed") + sent.count(b"CONNECT")
+    return sent + end, opened + bool(end)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_in_any_mixture_and_any_pieces_each_stream_has_one_record(counting, seed):
+    dice = random.Random(seed)
+    for _ in range(6):
+        sent, opened = mixture(dice)
+        with counting.client(opening=b"", deaf=True) as client:
+            while sent:
+                size = dice.choice([1, 7, 50, 9999])
+                client.send(sent[:size])
+                sent = sent[size:]
+            # Not by a close: with answers unread that is a reset, which takes what was sent with it.
+            dice.choice([client.finish_sending, client.rest])()
+            counting.count(client, opened)
+
+
 def test_http1_is_spoken_beside_it(counting):
     assert counting.gateway.ask("/plain").status == 200
     assert counting.gateway.ask("/plain", "PUT", body=b"x").status == 200
@@ -473,6 +557,7 @@ def test_http1_is_spoken_beside_it(counting):
         ["nghttp", "--null-out", "URL/nghttp/1"],
         ["nghttp", "--null-out", "--data", "/etc/hostname", "URL/nghttp/2"],
         ["nghttp", "--null-out", "--continuation", "URL/nghttp/3"],
+        ["nghttp", "--null-out", "--expect-continue", "--data", "/etc/hostname", "URL/nghttp/5"],
         ["nghttp", "--null-out", "--trailer", "x-sum: 1", "--data", "/etc/hostname", "URL/nghttp/4"],
     ],
     ids=" ".join,

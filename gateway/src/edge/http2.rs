@@ -54,12 +54,15 @@ const MOST_REFUSED: usize = 128;
 const MOST_MALFORMED: u32 = 32;
 /// Requests of a connection that may still be worked on. More than can be open means that most were taken back.
 const MOST_AT_WORK: usize = 2 * MOST_STREAMS as usize;
-/// Streams before a client is judged by how many of them it takes back: then at most every other one.
-const FEW_STREAMS: u32 = 200;
+/// Streams that may be taken back within a second. A client that leaves takes back what it has open, once.
+const MOST_RESETS: u32 = 2 * MOST_STREAMS;
 /// Streams that wait for the library at once; it takes them in as it reads them, unless it ignores them.
 const MOST_WAITING: usize = 4 * MOST_STREAMS as usize;
 /// Bytes of responses that a stream may have buffered. A client's windows bound them as well.
 const SEND_BUFFER: usize = 64 * 1024;
+/// Bytes of requests that a client may send before any of them are taken, over all streams. A stream has 64 KiB, the
+/// protocol's own.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How long a client without a stream has, once it was told that the connection ends, to do its part.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -105,7 +108,8 @@ fn options(connection: &Connection) -> Builder {
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(u32::try_from(connection.listener.header_bytes).unwrap_or(u32::MAX))
         .max_local_error_reset_streams(Some(MOST_REFUSED))
-        .max_send_buffer_size(SEND_BUFFER);
+        .max_send_buffer_size(SEND_BUFFER)
+        .initial_connection_window_size(CONNECTION_WINDOW);
     options
 }
 
@@ -185,6 +189,10 @@ impl Drop for Working {
 }
 
 /// What happens to a connection.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is handled at once; a box would cost each stream an allocation"
+)]
 enum Event {
     Stream(Request<RecvStream>, SendResponse<Bytes>),
     Over(Option<h2::Error>),
@@ -290,7 +298,7 @@ where
     fn judge(&mut self) -> bool {
         let mut ledger = self.ledger.lock();
         let answered = ledger.take_answered();
-        let (opened, resets, waiting) = (ledger.opened(), ledger.resets(), ledger.waiting());
+        let (resets, waiting) = (ledger.resets(), ledger.waiting());
         drop(ledger);
         for (reason, unheard) in answered {
             self.malformed += u32::from(reason == Reason::H2MalformedStream);
@@ -299,7 +307,7 @@ where
         self.malformed >= MOST_MALFORMED
             || self.at_work.count() > MOST_AT_WORK
             || waiting > MOST_WAITING
-            || (opened >= FEW_STREAMS && resets > opened / 2)
+            || resets > MOST_RESETS
     }
 
     /// When a connection without a request has to end, if it is one.
@@ -319,7 +327,7 @@ where
     fn spawn(&self, request: Request<RecvStream>, response: SendResponse<Bytes>) {
         self.ledger.lock().hand_out(response.stream_id().as_u32());
         let attempt = Attempt::new(self.connection.clone());
-        let stream = Stream::new(request, response, attempt.clone());
+        let stream = Stream::new(request, response, attempt.clone(), self.ledger.clone());
         let working = self.at_work.begin();
         let (app, stop) = (self.app.clone(), self.stop.clone());
         pingora_runtime::current_handle().spawn(async move {

@@ -94,6 +94,7 @@ class Answer:
     """What came on one stream."""
 
     fields: list[tuple[str, str]] = field(default_factory=list)
+    interim: list[int] = field(default_factory=list)
     trailers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
     ended: bool = False
@@ -165,14 +166,29 @@ class Http2Client:
                 continue
             except OSError:
                 read = b""
-            self.closed = not read
-            self._buffer += read
-            while (frame := self._take()) is not None:
-                self._got(*frame)
+            self._take_in(read)
+
+    def poll(self) -> None:
+        """Reads what is there, and does not wait for more."""
+        self.socket.settimeout(0)
+        try:
+            self._take_in(self.socket.recv(65536))
+        except BlockingIOError:
+            return
+        except OSError:
+            self.closed = True
+        finally:
+            self.socket.settimeout(TIMEOUT)
 
     def rest(self, timeout: float = TIMEOUT) -> None:
         """Reads until the gateway closes."""
         self.read_until(lambda: False, timeout)
+
+    def _take_in(self, read: bytes) -> None:
+        self.closed = not read
+        self._buffer += read
+        while (frame := self._take()) is not None:
+            self._got(*frame)
 
     def _take(self) -> tuple[int, int, int, bytes] | None:
         if len(self._buffer) < 9:
@@ -190,6 +206,9 @@ class Http2Client:
             assert flags & END_HEADERS, "the gateway's own heads are short"
             fields = [(str(name), str(value)) for name, value in self._decoder.decode(payload)]
             (answer.trailers if answer.fields else answer.fields).extend(fields)
+            if answer.status // 100 == 1:
+                answer.interim.append(answer.status)
+                answer.fields = []
         elif kind == DATA:
             answer.body += payload
         elif kind == RST_STREAM:

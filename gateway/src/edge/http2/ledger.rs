@@ -8,6 +8,7 @@
 //! Belongs to a connection's task; a stream that was handed out is none of its business any more.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -16,6 +17,7 @@ use crate::edge::Reason;
 
 /// `REFUSED_STREAM` (RFC 9113, section 7).
 const REFUSED_STREAM: u32 = 0x7;
+const SECOND: Duration = Duration::from_secs(1);
 /// The bytes that every client's side begins with (RFC 9113, section 3.4).
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -32,10 +34,13 @@ pub(super) struct Ledger {
     block: Option<Unheard>,
     /// Streams whose header block was whole, and that were not handed out, in their order.
     waiting: VecDeque<Unheard>,
-    /// Streams that the client has taken back after they were handed out.
+    /// Streams that the client has taken back in a second, after they were handed out; and since when it is counted.
     resets: u32,
+    resets_since: Option<Instant>,
     /// Whether waiting for the end of a header block ended the connection.
     timed_out: bool,
+    /// Whether the client did not read for too long.
+    stalled: bool,
     /// Whether the end of what the client sends was seen.
     ended: bool,
     closed: bool,
@@ -133,11 +138,19 @@ impl Ledger {
             }
             Kind::Reset => {
                 if !self.waiting.iter().any(|waiting| waiting.stream == frame.stream) {
-                    self.resets = self.resets.saturating_add(1);
+                    self.count_reset();
                 }
             }
             Kind::Other => {}
         }
+    }
+
+    fn count_reset(&mut self) {
+        let now = Instant::now();
+        if self.resets_since.is_none_or(|since| now - since > SECOND) {
+            (self.resets, self.resets_since) = (0, Some(now));
+        }
+        self.resets = self.resets.saturating_add(1);
     }
 
     /// Looks at what the library sent.
@@ -200,6 +213,16 @@ impl Ledger {
         self.timed_out = true;
     }
 
+    /// The client reads nothing any more: the connection is given up.
+    pub(super) fn stall(&mut self) {
+        self.stalled = true;
+    }
+
+    /// Whether the connection was given up since the client reads nothing.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
     /// The client sends no more.
     pub(super) fn end(&mut self) {
         self.ended = true;
@@ -215,12 +238,7 @@ impl Ledger {
         self.highest == 0 && self.block.is_none()
     }
 
-    /// Streams that the client has opened, as far as their numbers tell.
-    pub(super) fn opened(&self) -> u32 {
-        self.highest.div_ceil(2)
-    }
-
-    /// Streams that the client has taken back after they were handed out.
+    /// Streams that the client has taken back within a second, after they were handed out.
     pub(super) fn resets(&self) -> u32 {
         self.resets
     }

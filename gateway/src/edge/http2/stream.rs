@@ -29,6 +29,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::time::Instant;
 
 use super::head;
+use super::tap::SharedLedger;
 use crate::edge::alarm::Alarm;
 use crate::edge::attempt::{Attempt, Cut};
 
@@ -42,6 +43,7 @@ type Messages = Box<dyn MessageStream<Item = Result<Bytes>> + Unpin + Send + Syn
 /// A request and the way for its response.
 pub(super) struct Stream {
     attempt: Arc<Attempt>,
+    ledger: SharedLedger,
     head: RequestHeader,
     body: RecvStream,
     /// Whether the body was read to its end.
@@ -92,11 +94,13 @@ impl Stream {
         request: http::Request<RecvStream>,
         response: SendResponse<Bytes>,
         attempt: Arc<Attempt>,
+        ledger: SharedLedger,
     ) -> Stream {
         let (parts, body) = request.into_parts();
         let write_idle = attempt.connection.listener.patience.write_idle;
         Stream {
             attempt,
+            ledger,
             head: head::of(parts),
             body,
             exhausted: false,
@@ -113,6 +117,26 @@ impl Stream {
         }
     }
 
+    /// What the library's error means for a stream.
+    fn broken(&self, error: h2::Error) -> Box<Error> {
+        let etype = if error.is_reset() && error.is_library() {
+            // The library reset it: what followed its head broke the protocol.
+            ErrorType::InvalidHTTPHeader
+        } else {
+            self.gone()
+        };
+        Error::because(etype, "an HTTP/2 stream", error).into_down()
+    }
+
+    /// The stream is gone: mostly since the client has taken it back, or has broken off.
+    fn gone(&self) -> ErrorType {
+        if !self.ledger.lock().is_stalled() {
+            return ErrorType::ConnectionClosed;
+        }
+        self.attempt.set_cut(Cut::WriteIdle);
+        ErrorType::WriteTimedout
+    }
+
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         match self.body.poll_data(cx) {
             Poll::Ready(Some(Ok(data))) => {
@@ -126,7 +150,7 @@ impl Stream {
                 let _ = self.body.flow_control().release_capacity(data.len());
                 Poll::Ready(Ok(Some(data)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Err(broken(error))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Err(self.broken(error))),
             Poll::Ready(None) => {
                 self.read_wait.over();
                 self.exhausted = true;
@@ -147,8 +171,8 @@ impl Stream {
             None => self.response.poll_reset(cx),
         };
         match reset {
-            Poll::Ready(Ok(_)) => Poll::Ready(Error::new_down(ErrorType::ConnectionClosed)),
-            Poll::Ready(Err(error)) => Poll::Ready(broken(error)),
+            Poll::Ready(Ok(_)) => Poll::Ready(Error::new_down(self.gone())),
+            Poll::Ready(Err(error)) => Poll::Ready(self.broken(error)),
             Poll::Pending => {
                 // Nothing of a body is waited for: only the whole exchange can take too long.
                 let patience = self.read_wait.patience.take();
@@ -173,10 +197,8 @@ impl Stream {
                     self.write_wait.over();
                     return Poll::Ready(Ok(room));
                 }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(error))),
-                Poll::Ready(None) => {
-                    return Poll::Ready(Err(Error::new_down(ErrorType::ConnectionClosed)));
-                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(self.broken(error))),
+                Poll::Ready(None) => return Poll::Ready(Err(Error::new_down(self.gone()))),
                 Poll::Pending => {
                     let cut = match ready!(self.write_wait.poll(&self.attempt, cx)) {
                         Cut::None => Cut::WriteIdle,
@@ -190,11 +212,13 @@ impl Stream {
     }
 
     fn write_head(&mut self, mut head: Box<ResponseHeader>, end: bool) -> Result<()> {
-        // There is one head a stream; interim ones cannot be told apart from it by the library.
-        if self.written.is_some() || head.status.is_informational() {
+        if self.written.is_some() || head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
-        head.insert_header(DATE, get_cached_date())?;
+        let interim = head.status.is_informational();
+        if !interim {
+            head.insert_header(DATE, get_cached_date())?;
+        }
         for name in [TRANSFER_ENCODING, CONNECTION, UPGRADE] {
             head.remove_header(&name);
         }
@@ -202,7 +226,10 @@ impl Stream {
             head.remove_header(name);
         }
         let response = Response::from_parts(head.as_owned_parts(), ());
-        let writer = self.response.send_response(response, end).map_err(broken)?;
+        if interim {
+            return self.response.send_informational(response).map_err(|error| self.broken(error));
+        }
+        let writer = self.response.send_response(response, end).map_err(|error| self.broken(error))?;
         self.writer = Some(writer);
         self.written = Some(head);
         self.ended = end;
@@ -221,7 +248,8 @@ impl Stream {
             let piece = data.split_to(room.min(data.len()));
             let (length, last) = (piece.len(), end && data.is_empty());
             if let Some(writer) = &mut self.writer {
-                writer.send_data(piece, last).map_err(broken)?;
+                let sent = writer.send_data(piece, last);
+                sent.map_err(|error| self.broken(error))?;
             }
             self.sent += length;
             self.ended = last;
@@ -241,7 +269,8 @@ impl Stream {
         if let Some(writer) = &mut self.writer
             && !self.ended
         {
-            writer.send_data(Bytes::new(), true).map_err(broken)?;
+            let sent = writer.send_data(Bytes::new(), true);
+            sent.map_err(|error| self.broken(error))?;
             self.ended = true;
         }
         Ok(())
@@ -251,22 +280,12 @@ impl Stream {
         if let Some(writer) = &mut self.writer
             && !self.ended
         {
-            writer.send_trailers(trailers).map_err(broken)?;
+            let sent = writer.send_trailers(trailers);
+            sent.map_err(|error| self.broken(error))?;
             self.ended = true;
         }
         Ok(())
     }
-}
-
-/// What the library says of a stream that is gone: the client has taken it back, or has broken off.
-fn broken(error: h2::Error) -> Box<Error> {
-    let etype = if error.is_reset() && error.is_library() {
-        // The library reset it: what followed its head broke the protocol.
-        ErrorType::InvalidHTTPHeader
-    } else {
-        ErrorType::ConnectionClosed
-    };
-    Error::because(etype, "an HTTP/2 stream", error).into_down()
 }
 
 #[async_trait]

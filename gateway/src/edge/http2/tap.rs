@@ -54,6 +54,7 @@ impl<S> Tap<S> {
         }
         let since = *self.stalled.get_or_insert_with(Instant::now);
         ready!(self.write_alarm.poll(since + self.connection.listener.patience.write_idle, cx));
+        self.ledger.lock().stall();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -157,6 +155,20 @@ fn trailers_are_of_a_stream_that_has_its_own_record() {
     ledger.hand_out(1);
     assert!(ledger.waits_since(Instant::now()).is_some());
     assert_eq!(close(&mut ledger, End::Closed), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_are_taken_back_are_counted_by_the_second() {
+    let mut ledger = ledger(&Wire::client().headers(1).headers(3).headers(5));
+    ledger.read(&Wire::default().reset(5, 8).0);
+    assert_eq!(ledger.resets(), 0, "it was not handed out yet");
+    ledger.hand_out(1);
+    ledger.hand_out(3);
+    ledger.read(&Wire::default().reset(1, 8).reset(3, 8).0);
+    assert_eq!(ledger.resets(), 2);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    ledger.read(&Wire::default().reset(1, 8).0);
+    assert_eq!(ledger.resets(), 1);
 }
 
 #[test]
