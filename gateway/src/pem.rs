@@ -303,3 +303,6 @@ impl Validity {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,3 +68,58 @@ fn names(certified: &CertifiedKey) -> Vec<String> {
     };
     names.value.general_names.iter().filter_map(dns).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::pem;
+
+    fn certified(names: &[&str]) -> CertifiedKey {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        let der = key.serialize_der().try_into().unwrap();
+        CertifiedKey::from_der(vec![certificate.der().clone()], der, &pem::provider()).unwrap()
+    }
+
+    #[test]
+    fn a_name_chooses_exactly_then_by_wildcard_then_the_first() {
+        let certificates = Certificates::new(vec![
+            certified(&["api.test", "192.0.2.1"]),
+            certified(&["*.api.test", "Www.Test"]),
+            certified(&["v2.api.test", "*.test"]),
+            certified(&[]),
+        ]);
+        let place = |name: Option<&str>| {
+            let chosen = certificates.of(name).first().unwrap();
+            certificates.all.iter().position(|one| Arc::ptr_eq(one, chosen)).unwrap()
+        };
+        for (name, expected) in [
+            (Some("api.test"), 0),
+            (Some("API.test"), 0),
+            (Some("v1.api.test"), 1),
+            (Some("v2.api.test"), 2),
+            (Some("a.v1.api.test"), 0),
+            (Some("www.test"), 1),
+            (Some("other.test"), 2),
+            (Some("test"), 0),
+            (Some("192.0.2.1"), 0),
+            (Some("*.api.test"), 1),
+            (Some("unknown.example"), 0),
+            (Some(""), 0),
+            (None, 0),
+        ] {
+            assert_eq!(place(name), expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn of_several_for_a_name_each_is_a_candidate() {
+        let certificates =
+            Certificates::new(vec![certified(&["a.test"]), certified(&["b.test"]), certified(&["a.test"])]);
+        assert_eq!(certificates.of(Some("a.test")).len(), 2);
+        assert_eq!(certificates.of(None).len(), 3);
+    }
+}

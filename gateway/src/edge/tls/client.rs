@@ -115,4 +115,38 @@ mod tests {
         let long = format!("URI:spiffe://example.org/{}", "a".repeat(MAX_SPIFFE_ID));
         assert_eq!(id(&[&long]), None);
     }
+
+    #[test]
+    fn every_name_is_told_with_its_type() {
+        use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+        let mut params = CertificateParams::new(vec!["a.test".to_owned(), "192.0.2.1".to_owned()]).unwrap();
+        params.subject_alt_names.extend([
+            SanType::IpAddress("2001:db8::1".parse().unwrap()),
+            SanType::URI("spiffe://example.org/billing".try_into().unwrap()),
+            SanType::Rfc822Name("ops@example.org".try_into().unwrap()),
+            SanType::OtherName((vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3], "ops".into())),
+        ]);
+        params.distinguished_name.push(DnType::CommonName, "billing");
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let read = ClientCertificate::read(certificate.der()).unwrap();
+        let names: Vec<&str> = read.san.iter().map(|name| &**name).collect();
+        assert_eq!(
+            names,
+            [
+                "DNS:a.test",
+                "IP:192.0.2.1",
+                "IP:2001:db8::1",
+                "URI:spiffe://example.org/billing",
+                "email:ops@example.org",
+                "other:1.3.6.1.4.1.311.20.2.3",
+            ]
+        );
+        assert_eq!(read.spiffe_id.as_deref(), Some("spiffe://example.org/billing"));
+        assert_eq!(&*read.subject, "CN=billing");
+        assert_eq!(read.not_after.to_string(), "2030-01-01T00:00:00.000000Z");
+        assert_eq!(*read.sha256, *hexadecimal(&Sha256::digest(certificate.der())));
+        assert_eq!(ClientCertificate::read(&CertificateDer::from(&b"\x30\x00"[..])), None);
+    }
 }

@@ -110,3 +110,68 @@ fn encoded(value: &Any<'_>) -> String {
     bytes.extend(value.data);
     hexadecimal(&bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::string::{BmpString, TeletexString};
+    use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair};
+    use x509_parser::certificate::X509Certificate;
+    use x509_parser::prelude::FromDer;
+
+    use super::*;
+
+    fn told(parts: Vec<(DnType, DnValue)>) -> String {
+        let mut params = CertificateParams::new(vec![]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        for (kind, value) in parts {
+            params.distinguished_name.push(kind, value);
+        }
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        text(X509Certificate::from_der(certificate.der()).unwrap().1.subject())
+    }
+
+    fn common_name(name: &str) -> String {
+        told(vec![(DnType::CommonName, name.into())])
+    }
+
+    #[test]
+    fn the_last_part_comes_first() {
+        let name = vec![
+            (DnType::CountryName, "DE".into()),
+            (DnType::OrganizationName, "Example".into()),
+            (DnType::CommonName, "svc-billing".into()),
+        ];
+        assert_eq!(told(name), "CN=svc-billing,O=Example,C=DE");
+        assert_eq!(told(vec![]), "");
+    }
+
+    #[test]
+    fn no_value_looks_like_another_part() {
+        for (value, expected) in [
+            ("a,O=Example", "CN=a\\,O=Example"),
+            ("a+UID=root", "CN=a\\+UID=root"),
+            ("#00", "CN=\\#00"),
+            ("a#b", "CN=a#b"),
+            (" a ", "CN=\\ a\\ "),
+            (" ", "CN=\\ "),
+            ("a\"b;c<d>e\\f", "CN=a\\\"b\\;c\\<d\\>e\\\\f"),
+            ("a\nb\0c\u{7f}", "CN=a\\0ab\\00c\\7f"),
+            ("J\u{fc}rgen", "CN=J\u{fc}rgen"),
+            ("", "CN="),
+        ] {
+            assert_eq!(common_name(value), expected);
+        }
+    }
+
+    #[test]
+    fn what_has_no_text_is_told_by_its_encoding() {
+        let wide = DnValue::BmpString(BmpString::try_from("B\u{fc}ro").unwrap());
+        assert_eq!(told(vec![(DnType::CommonName, wide)]), "CN=B\u{fc}ro");
+        let old = DnValue::TeletexString(TeletexString::try_from("ab").unwrap());
+        assert_eq!(told(vec![(DnType::CommonName, old)]), "CN=#14026162");
+        let own = DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 99999, 1]);
+        assert_eq!(told(vec![(own.clone(), "ab".into())]), "1.3.6.1.4.1.99999.1=#0c026162");
+        let long = told(vec![(own, "x".repeat(300).into())]);
+        assert!(long.starts_with("1.3.6.1.4.1.99999.1=#0c82012c7878"), "{long}");
+    }
+}
