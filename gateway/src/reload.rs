@@ -113,25 +113,25 @@ impl Reloader {
     }
 
     fn run(mut self, mut watch: Watch, wakes: &Receiver<Wake>) {
-        loop {
+        // What changed before there was a watch gave no notice.
+        let mut next = Next::Changed;
+        while next != Next::Stop {
+            // First the watch, then the look: what changes after the look gives a notice.
             watch.follow(self.parts.iter().flat_map(|part| part.of.files()));
-            let next = match wakes.recv_timeout(LOOK) {
-                Ok(Wake::Changed) => settled(wakes, QUIET, RESTLESS),
-                other => Next::of(other),
-            };
+            self.parts.iter_mut().for_each(Part::look);
             match next {
-                Next::Everything => {
-                    self.parts.iter_mut().for_each(Part::look);
-                    self.reload(|_| true);
-                }
-                Next::Changed => {
-                    self.parts.iter_mut().for_each(Part::look);
-                    if self.parts.iter().any(Part::is_due) && !self.try_before_telling(wakes) {
+                Next::Everything => self.reload(|_| true),
+                Next::Changed if self.parts.iter().any(Part::is_due) => {
+                    if !self.try_before_telling(wakes) {
                         return;
                     }
                 }
-                Next::Stop => return,
+                Next::Changed | Next::Stop => {}
             }
+            next = match wakes.recv_timeout(LOOK) {
+                Ok(Wake::Changed) => settled(wakes, QUIET, RESTLESS),
+                other => Next::of(other),
+            };
         }
     }
 
@@ -264,3 +264,6 @@ impl Drop for Reloading {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
