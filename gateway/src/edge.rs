@@ -42,7 +42,8 @@ pub use limit::{ConnectionLimit, Drain, Permit};
 pub use listener::{Listener, Patience, bind};
 pub use rejection::{Reason, Rejection, Rejections};
 pub use secured::{ClientCertificate, Protocol, Secured};
-pub use tls::{SOON, ServerTls, TlsError};
+pub(crate) use tls::check as check_tls;
+pub use tls::{ServerTls, TlsError};
 use transport::{Stream, Transport};
 
 /// How long `accept` rests when the process has no file descriptor left.

@@ -120,13 +120,14 @@ fn serve(config: &Config, level: Level, started: impl FnOnce()) -> io::Result<u8
 
 fn validate(args: &ValidateArgs) -> io::Result<u8> {
     let path = find_config(args.config.as_deref());
-    let checked = Config::load(&path).and_then(|config| match args.no_environment {
-        true => Ok(config),
-        false => config.check_environment().map(|()| config),
+    let checked = Config::load(&path).and_then(|config| {
+        let doubts = if args.no_environment { Vec::new() } else { config.check_environment()? };
+        let warnings = [config.warnings(), doubts].concat();
+        Ok((config, warnings))
     });
     match (checked, args.format) {
-        (Ok(config), Format::Text) => {
-            for warning in config.warnings() {
+        (Ok((config, warnings)), Format::Text) => {
+            for warning in warnings {
                 writeln!(io::stderr().lock(), "{warning}")?;
             }
             print(&format!(
@@ -139,7 +140,7 @@ fn validate(args: &ValidateArgs) -> io::Result<u8> {
                 config.hash(),
             ))
         }
-        (Ok(config), Format::Json) => print(&serde_json::to_string_pretty(&config.warnings())?),
+        (Ok((_, warnings)), Format::Json) => print(&serde_json::to_string_pretty(&warnings)?),
         (Err(problems), Format::Text) => report(&problems),
         (Err(problems), Format::Json) => {
             print(&serde_json::to_string_pretty(&problems)?)?;

@@ -87,6 +87,16 @@ pub enum Fault {
     Expired(Timestamp),
 }
 
+impl Fault {
+    /// Whether it is one of a private key, whatever else stands in the same file.
+    pub fn is_of_key(&self) -> bool {
+        matches!(
+            self,
+            Fault::NoKey | Fault::EncryptedKey | Fault::SeveralKeys | Fault::BadKey | Fault::OtherKey(_)
+        )
+    }
+}
+
 /// A certificate with the chain above it, and its private key.
 pub struct KeyPair {
     /// The certificate first, then those that lead to an authority.

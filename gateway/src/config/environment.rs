@@ -6,17 +6,18 @@ use audit_writer::key_file::{self, KeyFileError};
 use audit_writer::redact::HmacKeyError;
 use rustix::fs::{Access, access};
 
-use super::error::{ConfigError, ErrorKind, Problems};
+use super::error::{ConfigError, ErrorKind, Problem, Problems};
 use super::walk::split;
 use super::{Audit, Config};
 
 impl Config {
-    /// Looks at the key files and at the directories of spool and store, as far as they exist.
+    /// Looks at the key files, at certificates and what is beside them, and at the directories of spool and store, as
+    /// far as they exist. Gives what is good today, and will soon not be.
     ///
     /// # Errors
     ///
     /// Everything that would keep a gateway from starting here, and can be seen without changing anything.
-    pub fn check_environment(&self) -> Result<(), Problems> {
+    pub fn check_environment(&self) -> Result<Vec<Problem>, Problems> {
         let audit = &self.audit;
         let findings = [
             ("audit.key.file", key(audit)),
@@ -26,9 +27,16 @@ impl Config {
             ("audit.create_log", marker(audit)),
         ];
         let findings = findings.into_iter().filter_map(|(path, rule)| Some(self.error_at(path, rule?)));
-        let errors: Vec<ConfigError> =
-            findings.chain(self.check_upstream_files()).chain(self.check_identity_files()).collect();
-        if errors.is_empty() { Ok(()) } else { Err(Problems::new(errors, &self.loaded.files)) }
+        let errors: Vec<ConfigError> = findings
+            .chain(self.check_listener_files())
+            .chain(self.check_upstream_files())
+            .chain(self.check_identity_files())
+            .collect();
+        if errors.is_empty() {
+            Ok(Problems::sorted(self.ending_certificates().collect(), &self.loaded.files))
+        } else {
+            Err(Problems::new(errors, &self.loaded.files))
+        }
     }
 
     /// An error about the value at `path`; of a key that was left out, about the nearest mapping that is there.

@@ -37,6 +37,8 @@ pub(super) enum ErrorKind {
     BadName,
     /// A value that changes nothing: no error, a warning.
     NoEffect,
+    /// A value that is good, but will soon not be: no error, a warning.
+    Doubtful,
     /// The file cannot be read as a configuration at all; these words say how.
     Document(String),
 }
@@ -50,6 +52,7 @@ impl ErrorKind {
             ErrorKind::BadValue => "bad value for",
             ErrorKind::BadName => "bad name",
             ErrorKind::NoEffect => "no effect of",
+            ErrorKind::Doubtful => "doubtful value for",
             ErrorKind::Document(words) => words,
         }
     }
@@ -161,7 +164,7 @@ impl Problems {
             line: error.place.line,
             column: error.place.column,
             severity: match error.kind {
-                ErrorKind::NoEffect => Severity::Warning,
+                ErrorKind::NoEffect | ErrorKind::Doubtful => Severity::Warning,
                 _ => Severity::Error,
             },
             problem: error.kind.words().to_owned(),

@@ -2,12 +2,17 @@
 
 use std::path::PathBuf;
 
+use audit_writer::time::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::Config;
+use super::error::{ConfigError, ErrorKind};
 use super::node::Node;
 use super::read::{Choice, Choices};
 use super::walk::{Read, Walk};
+use crate::edge::check_tls;
+use crate::pem::{self, SOON, Validity};
 
 /// TLS on a listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -130,5 +135,39 @@ impl Read for ClientAuth {
         }
         auth.finish();
         Some(ClientAuth { mode: mode?, ca })
+    }
+}
+
+impl Config {
+    /// What is wrong with the files of listeners, each at the place that names the file.
+    pub(super) fn check_listener_files(&self) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
+        for (index, listener) in self.listen.iter().enumerate() {
+            for (key, rule) in listener.tls.iter().flat_map(|tls| check_tls(tls, Timestamp::now())) {
+                errors.push(self.error_at(&format!("listen[{index}].tls.{key}"), rule));
+            }
+        }
+        errors
+    }
+
+    /// The certificates that are good, but end soon.
+    pub(super) fn ending_certificates(&self) -> impl Iterator<Item = ConfigError> {
+        let listeners = self.listen.iter().enumerate().flat_map(|(listener, settings)| {
+            let certificates = settings.tls.iter().flat_map(|tls| &tls.certificates).enumerate();
+            certificates.map(move |(index, files)| {
+                (format!("listen[{listener}].tls.certificates[{index}].cert"), files)
+            })
+        });
+        let upstreams = self.upstreams.iter().filter_map(|(name, upstream)| {
+            Some((format!("upstreams.{name}.tls.client.cert"), upstream.tls.as_ref()?.client.as_ref()?))
+        });
+        listeners.chain(upstreams).filter_map(|(path, files)| {
+            let chain = pem::read_chain(&files.cert).ok()?;
+            let not_after = Validity::of(chain.first()?)?.not_after;
+            let soon = not_after.since(Timestamp::now()) < SOON;
+            let rule =
+                || format!("expected a certificate that is good for two weeks, this one ends {not_after}");
+            soon.then(|| ConfigError { kind: ErrorKind::Doubtful, ..self.error_at(&path, rule()) })
+        })
     }
 }

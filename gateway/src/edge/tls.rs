@@ -15,7 +15,6 @@ mod handshake;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use audit_writer::time::Timestamp;
@@ -25,13 +24,10 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use crate::config::{self, ClientAuthMode, TlsVersion};
-use crate::pem::{self, Holds, KeyPair, PemError};
+use crate::pem::{self, KeyPair, PemError, SOON};
 use crate::reload::Reloadable;
 use certificates::Certificates;
 pub(super) use handshake::secure;
-
-/// A certificate that ends sooner than this is worth a warning.
-pub const SOON: Duration = Duration::from_secs(14 * 86_400);
 
 /// Why a listener has no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -40,22 +36,6 @@ pub enum TlsError {
     /// A file cannot be used.
     #[error(transparent)]
     File(#[from] PemError),
-    /// A certificate does not hold yet.
-    #[error("{}: the certificate does not hold before {not_before}", path.display())]
-    NotYet {
-        /// Its file.
-        path: PathBuf,
-        /// From when it holds.
-        not_before: Timestamp,
-    },
-    /// A certificate holds no more.
-    #[error("{}: the certificate has expired: it held until {not_after}", path.display())]
-    Expired {
-        /// Its file.
-        path: PathBuf,
-        /// Until when it held.
-        not_after: Timestamp,
-    },
     /// What was read does not make a configuration.
     #[error("TLS cannot be set up from what was read")]
     Setup(#[source] rustls::Error),
@@ -155,7 +135,7 @@ impl Read {
         let mut certified = Vec::new();
         let mut ends = Vec::new();
         for files in &settings.certificates {
-            let pair = read_pair(files)?;
+            let pair = KeyPair::read_holding(&files.cert, &files.key, Timestamp::now())?;
             ends.push(pair.validity.not_after);
             certified.push(pair.certified(&provider).map_err(TlsError::Setup)?);
         }
@@ -189,15 +169,24 @@ impl Read {
     }
 }
 
-/// Reads a certificate that holds now, and its key.
-fn read_pair(files: &config::CertificateFiles) -> Result<KeyPair, TlsError> {
-    let pair = KeyPair::read(&files.cert, &files.key)?;
-    let path = files.cert.clone();
-    match pair.validity.at(Timestamp::now()) {
-        Holds::Now => Ok(pair),
-        Holds::NotYet => Err(TlsError::NotYet { path, not_before: pair.validity.not_before }),
-        Holds::NoMore => Err(TlsError::Expired { path, not_after: pair.validity.not_after }),
+/// What is wrong with the files of a listener's TLS at `now`: the key that names each, and what was expected.
+pub(crate) fn check(settings: &config::ListenerTls, now: Timestamp) -> Vec<(String, String)> {
+    let mut wrong = Vec::new();
+    for (index, files) in settings.certificates.iter().enumerate() {
+        let Err(error) = KeyPair::read_holding(&files.cert, &files.key, now) else { continue };
+        let (key, what) =
+            match error.fault.is_of_key() || (error.path == files.key && files.key != files.cert) {
+                true => ("key", "the certificate's key"),
+                false => ("cert", "a certificate"),
+            };
+        wrong.push((format!("certificates[{index}].{key}"), format!("expected {what}: {}", error.fault)));
     }
+    if let Some(ca) = &settings.client_auth.ca
+        && let Err(error) = pem::read_authorities(ca)
+    {
+        wrong.push(("client_auth.ca".to_owned(), format!("expected authorities: {}", error.fault)));
+    }
+    wrong
 }
 
 /// The versions from the oldest that is spoken.
