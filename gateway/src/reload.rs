@@ -120,7 +120,7 @@ impl Reloader {
             watch.follow(self.parts.iter().flat_map(|part| part.of.files()));
             self.parts.iter_mut().for_each(Part::look);
             match next {
-                Next::Everything => self.reload(|_| true),
+                Next::Everything => self.reload(|_| true, Tell::Always),
                 Next::Changed if self.parts.iter().any(Part::is_due) => {
                     if !self.try_before_telling(wakes) {
                         return;
@@ -143,12 +143,12 @@ impl Reloader {
             }
             self.parts.iter_mut().for_each(Part::look);
         }
-        self.reload(Part::is_due);
+        self.reload(Part::is_due, Tell::News);
         true
     }
 
-    /// Reads parts again, and tells what became of it. What failed before, and fails in the same way, was told.
-    fn reload(&mut self, due: impl Fn(&Part) -> bool) {
+    /// Reads parts again, and tells what became of it.
+    fn reload(&mut self, due: impl Fn(&Part) -> bool, tell: Tell) {
         let (mut well, mut told) = (true, false);
         for part in self.parts.iter_mut().filter(|part| due(part)) {
             let what = part.of.what();
@@ -161,7 +161,7 @@ impl Reloader {
                 }
                 Err(error) => {
                     well = false;
-                    if part.failed.as_ref() != Some(&error) {
+                    if tell == Tell::Always || part.failed.as_ref() != Some(&error) {
                         told = true;
                         tracing::error!(
                             what,
@@ -214,6 +214,15 @@ fn contents(part: &dyn Reloadable) -> Vec<(PathBuf, Contents)> {
         (file, contents)
     };
     part.files().into_iter().map(held).collect()
+}
+
+/// Of what a reload tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tell {
+    /// Of everything: somebody has asked.
+    Always,
+    /// Not of what failed before, and fails in the same way.
+    News,
 }
 
 /// What is to be done.

@@ -329,6 +329,13 @@ impl Attempt {
 /// Sees to it that an attempt is recorded when its task panics or is dropped.
 pub(super) struct Guard<'a>(pub(super) &'a Arc<Attempt>);
 
+impl Guard<'_> {
+    /// Somebody else sees to it from here on.
+    pub(super) fn disarm(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         self.0.abandon();

@@ -60,7 +60,8 @@ impl Authority {
         self.issue(name, ExtendedKeyUsagePurpose::ClientAuth, |_| {})
     }
 
-    fn issue(
+    /// A certificate of this name for one purpose, and with what else is to be changed.
+    pub(crate) fn issue(
         &self,
         name: &str,
         purpose: ExtendedKeyUsagePurpose,

@@ -3,12 +3,53 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use rustls::{ClientConnection, StreamOwned};
+
 use super::SURELY;
 
 /// One connection to a gateway.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Stream,
     buffered: Vec<u8>,
+}
+
+/// What its bytes go through.
+enum Stream {
+    Plain(TcpStream),
+    Secured(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(tcp) => tcp,
+            Stream::Secured(tls) => &tls.sock,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Stream::Plain(tcp) => tcp.read(bytes),
+            Stream::Secured(tls) => tls.read(bytes),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Stream::Plain(tcp) => tcp.write(bytes),
+            Stream::Secured(tls) => tls.write(bytes),
+        }
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Stream::Plain(tcp) => tcp.flush(),
+            Stream::Secured(tls) => tls.flush(),
+        }
+    }
 }
 
 /// A response, as it came.
@@ -33,12 +74,25 @@ impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).expect("the gateway accepts");
         stream.set_read_timeout(Some(SURELY)).expect("a timeout");
-        Client { stream, buffered: Vec::new() }
+        Client { stream: Stream::Plain(stream), buffered: Vec::new() }
+    }
+
+    /// The same over TLS.
+    pub(crate) fn over(tls: StreamOwned<ClientConnection, TcpStream>) -> Client {
+        Client { stream: Stream::Secured(Box::new(tls)), buffered: Vec::new() }
+    }
+
+    /// What TLS settled.
+    pub(crate) fn tls(&self) -> &ClientConnection {
+        match &self.stream {
+            Stream::Secured(tls) => &tls.conn,
+            Stream::Plain(_) => panic!("this connection is plain"),
+        }
     }
 
     /// The port that the gateway sees: what tells this connection's records from others'.
     pub(crate) fn port(&self) -> u16 {
-        self.stream.local_addr().expect("an address").port()
+        self.stream.tcp().local_addr().expect("an address").port()
     }
 
     /// Sends bytes; a gateway that has hung up meanwhile is no failure here.
@@ -55,7 +109,7 @@ impl Client {
 
     /// Sends no more.
     pub(crate) fn finish(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.stream.tcp().shutdown(Shutdown::Write);
     }
 
     /// Everything that is still to come, until the gateway closes.

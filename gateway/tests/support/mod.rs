@@ -7,6 +7,7 @@ pub(crate) mod authority;
 pub(crate) mod client;
 pub(crate) mod gateway;
 pub(crate) mod modern;
+pub(crate) mod secure;
 pub(crate) mod upstream;
 
 use std::time::{Duration, Instant};

@@ -17,9 +17,8 @@ use super::super::secured::{ClientCertificate, Protocol, Secured};
 use super::super::transport::{LINGER, Wire, linger};
 use super::ServerTls;
 
-/// Secures a connection: its stream and what is spoken on it, with what was settled told to
-/// the connection; or, where that fails, nothing but
-/// a record. It has as long as a head has.
+/// Secures a connection within the time that a head has: its stream and what is spoken on it, with what was settled
+/// told to the connection. Where the handshake fails, its record is all that comes of it.
 pub(in super::super) async fn secure(
     tcp: TcpStream,
     tls: &ServerTls,
@@ -39,8 +38,7 @@ pub(in super::super) async fn secure(
                     // Only ever set here.
                     let _ = connection.secured.set(secured);
                     attempt.secured();
-                    // From here the request loop sees to it.
-                    std::mem::forget(guard);
+                    guard.disarm();
                     return Some((stream, protocol));
                 }
                 None => Failed { reason: Reason::TlsClientCertificateInvalid, wire: None },
