@@ -35,8 +35,8 @@ pub struct Problem {
     pub word: &'static str,
     /// What the client may want to know beyond the status.
     detail: Option<String>,
-    /// Why, for the client's programs.
-    reason: Option<&'static str>,
+    /// Whether the word is told to the client's programs as well, as `reason`.
+    gives_reason: bool,
     /// A header that belongs to the status.
     extra: Option<(HeaderName, HeaderValue)>,
     /// Whether more can be understood on the connection.
@@ -45,7 +45,7 @@ pub struct Problem {
 
 impl Problem {
     fn new(status: StatusCode, word: &'static str) -> Problem {
-        Problem { status, word, detail: None, reason: None, extra: None, closes: false }
+        Problem { status, word, detail: None, gives_reason: false, extra: None, closes: false }
     }
 
     /// The target or the host cannot be understood in one way only.
@@ -111,7 +111,7 @@ impl Problem {
     pub fn denied() -> Problem {
         Problem {
             detail: Some("no rule of the route allows this".to_owned()),
-            reason: Some("denied"),
+            gives_reason: true,
             ..Problem::new(StatusCode::FORBIDDEN, "denied")
         }
     }
@@ -145,7 +145,7 @@ impl Problem {
         };
         Problem {
             detail: Some(format!("not served: {detail}")),
-            reason: Some(reason.as_str()),
+            gives_reason: true,
             extra: Some((RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))),
             ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason.as_str())
         }
@@ -155,7 +155,7 @@ impl Problem {
     pub fn unauthenticated(refusal: Refusal, challenge: HeaderValue) -> Problem {
         Problem {
             detail: Some(refusal.explanation().to_owned()),
-            reason: Some(refusal.as_str()),
+            gives_reason: true,
             extra: Some((WWW_AUTHENTICATE, challenge)),
             ..Problem::new(StatusCode::UNAUTHORIZED, refusal.as_str())
         }
@@ -166,7 +166,7 @@ impl Problem {
         let word = "identity_unavailable";
         Problem {
             detail: Some("whether the credentials are good cannot be told now".to_owned()),
-            reason: Some(word),
+            gives_reason: true,
             extra: Some((RETRY_AFTER, HeaderValue::from_static(IDENTITY_AFTER_SECONDS))),
             ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, word)
         }
@@ -229,7 +229,7 @@ impl Problem {
             title: self.status.canonical_reason().unwrap_or_default(),
             status: self.status.as_u16(),
             detail: self.detail.as_deref(),
-            reason: self.reason,
+            reason: self.gives_reason.then_some(self.word),
             request_id: request_id.as_str(),
         };
         serde_json::to_vec(&details).expect("strings and a number are JSON").into()

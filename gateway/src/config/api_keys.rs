@@ -14,7 +14,7 @@ use audit_writer::time::Timestamp;
 
 use super::error::{ConfigError, ErrorKind, Place, Problems};
 use super::load::environment;
-use super::node::{self, Node};
+use super::node::{self, Content, Node};
 use super::source;
 use super::walk::{Read, ReadText, Slots, Unreadable, Walk};
 use crate::identity::{MAX_ACTOR, MAX_GROUP, MAX_GROUPS};
@@ -60,7 +60,12 @@ pub fn read_api_keys(path: &Path) -> Result<Vec<ApiKey>, Problems> {
         [file] if errors.is_empty() => node::parse(0, &file.text, &mut errors),
         _ => None,
     };
-    let Some(tree) = tree else { return Err(Problems::new(hidden(errors), &names)) };
+    let is_empty = errors.iter().any(|error| error.kind == ErrorKind::Document("nothing here".into()));
+    let tree = match tree {
+        Some(tree) if matches!(tree.content, Content::Mapping(_)) => tree,
+        None if !is_empty => return Err(Problems::new(hidden(errors), &names)),
+        None | Some(_) => return Err(refuse("no file of keys", format!("expected {}", File::EXPECTED))),
+    };
     let mut walk = Walk::new(&files, &environment, errors);
     match walk.read::<File>(&tree, "") {
         Some(File(keys)) if walk.errors.is_empty() => Ok(keys),
@@ -77,6 +82,7 @@ fn hidden(errors: Vec<ConfigError>) -> Vec<ConfigError> {
         .into_iter()
         .map(|error| ConfigError {
             value: None,
+            path: if error.path.is_empty() { "the file of keys".into() } else { error.path },
             key: if word(&error.key) { error.key } else { "…".into() },
             ..error
         })

@@ -31,7 +31,7 @@ impl AnyOf {
     pub fn new(providers: Vec<Arc<Provider>>) -> AnyOf {
         let mut challenges: Vec<Box<str>> = Vec::new();
         for challenge in providers.iter().map(|provider| provider.challenge()) {
-            let challenge = format!("{challenge}").into_boxed_str();
+            let challenge = challenge.into_boxed_str();
             if !challenges.contains(&challenge) {
                 challenges.push(challenge);
             }

@@ -128,3 +128,180 @@ impl fmt::Debug for ApiKeyProvider {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderMap;
+    use std::fmt::Write as _;
+    use std::path::Path;
+
+    const KEY: &str = "sk_live_51H8xq";
+
+    fn sha256(key: &str) -> String {
+        Sha256::digest(key).iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a String takes every write");
+            text
+        })
+    }
+
+    fn provider(file: &Path, text: &str) -> Result<ApiKeyProvider, Problems> {
+        std::fs::write(file, text).expect("a file");
+        let header = HeaderName::from_static("x-partner-key");
+        ApiKeyProvider::new("partners", &config::ApiKeys { header, file: file.to_owned() })
+    }
+
+    fn answer(provider: &ApiKeyProvider, keys: &[&[u8]], at: Timestamp) -> Answer {
+        let mut headers = HeaderMap::new();
+        for key in keys {
+            headers.append("x-partner-key", (*key).try_into().expect("a value"));
+        }
+        provider.identify(&Presented { headers: &headers, certificate: None, at })
+    }
+
+    #[test]
+    fn a_key_stands_for_its_actor_until_its_end() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("keys.yaml");
+        let text = format!(
+            "keys:
+  - {{ actor: first, sha256: {} }}
+  - {{ actor: svc-billing, groups: [partners, eu], sha256: {}, not_after: 2027-01-01T00:00:00Z }}
+  - {{ actor: last, sha256: {} }}
+",
+            sha256("another"),
+            sha256(KEY).to_uppercase(),
+            sha256("a third"),
+        );
+        let provider = provider(&file, &text).expect("keys");
+        let end: Timestamp = "2027-01-01T00:00:00.000000Z".parse().expect("a time");
+        let Answer::Vouches(who) = answer(&provider, &[KEY.as_bytes()], end) else { panic!("it is known") };
+        assert_eq!(
+            (who.id.as_str(), who.scheme, &*who.provider),
+            ("svc-billing", Scheme::ApiKey, "partners")
+        );
+        assert_eq!(&*who.groups, ["partners".into(), "eu".into()]);
+        let late = Timestamp::from_micros(end.as_micros() + 1);
+        assert_eq!(answer(&provider, &[KEY.as_bytes()], late), Answer::Refuses(Refusal::ApiKeyExpired));
+        for (key, actor) in [("another", "first"), ("a third", "last")] {
+            let Answer::Vouches(who) = answer(&provider, &[key.as_bytes()], late) else { panic!("{key}") };
+            assert_eq!(who.id.as_str(), actor);
+        }
+        assert_eq!(answer(&provider, &[], end), Answer::Nothing);
+        for key in
+            ["", "sk_live_51H8xQ", "sk_live_51H8xq ", "another,a third", &sha256(KEY), &"x".repeat(2000)]
+        {
+            let refused = answer(&provider, &[key.as_bytes()], end);
+            assert_eq!(refused, Answer::Refuses(Refusal::ApiKeyUnknown), "{key}");
+        }
+        assert_eq!(answer(&provider, &[b"\xff\xfe"], end), Answer::Refuses(Refusal::ApiKeyUnknown));
+        let twice = [KEY.as_bytes(), KEY.as_bytes()];
+        assert_eq!(answer(&provider, &twice, end), Answer::Refuses(Refusal::CredentialsAmbiguous));
+
+        // Another file in its place; then one that cannot be used.
+        std::fs::write(&file, format!("keys: [{{ actor: new, sha256: {} }}]", sha256("new")))
+            .expect("a file");
+        provider.reload().expect("keys");
+        assert_eq!(answer(&provider, &[b"another"], end), Answer::Refuses(Refusal::ApiKeyUnknown));
+        std::fs::write(&file, "keys: [").expect("a file");
+        assert!(provider.reload().is_err());
+        assert!(
+            matches!(answer(&provider, &[b"new"], end), Answer::Vouches(_)),
+            "what served goes on serving"
+        );
+        std::fs::remove_file(&file).expect("it is there");
+        assert!(provider.reload().is_err());
+        assert!(matches!(answer(&provider, &[b"new"], end), Answer::Vouches(_)));
+    }
+
+    #[test]
+    fn nothing_that_is_shown_holds_a_key_or_its_hash() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("keys.yaml");
+        let provider =
+            provider(&file, &format!("keys: [{{ actor: a, sha256: {} }}]", sha256(KEY))).expect("keys");
+        let mut headers = HeaderMap::new();
+        headers.insert("x-partner-key", KEY.parse().expect("a value"));
+        let presented = Presented::now(&headers, None);
+        let shown = format!("{provider:?} {presented:?} {:?}", provider.identify(&presented));
+        assert!(shown.contains("partners"));
+        for secret in [KEY, &sha256(KEY), &format!("{:?}", Sha256::digest(KEY))] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_of_keys_is_told_with_its_place_and_without_a_key() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("keys.yaml");
+        let name = file.display().to_string();
+        let hash = sha256("good");
+        for (text, place, words) in [
+            (String::new(), "1:1", "no file of keys: expected a mapping with `keys`"),
+            ("keys:".into(), "1:5", "found nothing"),
+            ("{}".into(), "1:1", "missing key `keys`"),
+            ("- a".into(), "1:1", "expected a mapping"),
+            (format!("keys: {KEY}"), "1:7", "expected a list"),
+            (format!("{KEY}: a\nkeys: []"), "1:1", "unknown key `…`"),
+            (format!("keys: [{{ actor: a, sha256: {KEY} }}]"), "1:28", "64 hexadecimal digits"),
+            (format!("keys: [{{ actor: a, key: {KEY}, sha256: {hash} }}]"), "1:20", "unknown key `key`"),
+            (format!("keys: [{{ actor: a, sha256: {}0 }}]", hash), "1:28", "64 hexadecimal digits"),
+            (format!("keys: [{{ actor: a, sha256: {} }}]", sha256("")), "1:28", "that of an empty text"),
+            (format!("keys: [{{ sha256: {hash} }}]"), "1:8", "missing key `actor`"),
+            ("keys: [{ actor: a }]".into(), "1:8", "missing key `sha256`"),
+            (format!("keys: [{{ actor: \"\", sha256: {hash} }}]"), "1:17", "found an empty one"),
+            (
+                format!("keys: [{{ actor: {}, sha256: {hash} }}]", "x".repeat(257)),
+                "1:17",
+                "at most 256 bytes",
+            ),
+            (
+                format!("keys: [{{ actor: a, groups: [b, b], sha256: {hash} }}]"),
+                "1:32",
+                "already in this list",
+            ),
+            (
+                format!("keys: [{{ actor: a, sha256: {hash}, not_after: 2027-02-30 }}]"),
+                "1:105",
+                "a moment in UTC",
+            ),
+            (
+                format!("keys: [{{ actor: a, sha256: {hash} }}, {{ actor: b, sha256: {hash} }}]"),
+                "1:116",
+                "this key is already in this list",
+            ),
+            (format!("keys:\n  - {{ actor: a, sha256: {hash}\n"), "2:5", "not YAML"),
+        ] {
+            let told = provider(&file, &text).expect_err(&text).to_string();
+            assert!(told.starts_with(&format!("{name}:{place}: ")), "{text}\n{told}");
+            assert!(told.contains(words), "{text}\n{told}");
+            assert!(!told.contains(KEY) && !told.contains(&hash), "{told}");
+        }
+        assert!(provider(&file, "keys: []").is_ok(), "nobody has a key");
+        let gone =
+            config::ApiKeys { header: HeaderName::from_static("x"), file: directory.path().join("none") };
+        assert!(ApiKeyProvider::new("x", &gone).expect_err("no file").to_string().contains("unreadable"));
+        let folder = config::ApiKeys { file: directory.path().to_owned(), ..gone };
+        assert!(
+            ApiKeyProvider::new("x", &folder).expect_err("no file").to_string().contains("expected a file")
+        );
+    }
+
+    #[test]
+    fn every_place_of_a_key_is_found() {
+        let entries: Vec<config::ApiKey> = (0..300u32)
+            .map(|n| config::ApiKey {
+                actor: n.to_string(),
+                groups: Vec::new(),
+                sha256: Sha256::digest(n.to_le_bytes()).into(),
+                not_after: None,
+            })
+            .collect();
+        let keys = Keys::new(&"partners".into(), entries);
+        for n in 0..300u32 {
+            let found = keys.find(&Sha256::digest(n.to_le_bytes()).into()).expect("it is known");
+            assert_eq!(found.principal.id.as_str(), n.to_string());
+        }
+        assert!(keys.find(&[0; 32]).is_none());
+    }
+}

@@ -184,7 +184,7 @@ impl Header {
         // Extensions that must be understood, and none is; and what makes another thing of the payload.
         let changes_the_meaning = ["crit", "enc", "zip"].iter().any(|name| header.contains_key(*name))
             || header.get("b64").is_some_and(|encoded| *encoded != true)
-            || header.get("cty").is_some_and(|kind| !kind.as_str().is_some_and(|kind| !is_jwt(kind)));
+            || header.get("cty").is_some_and(|kind| kind.as_str().is_none_or(is_jwt));
         if changes_the_meaning {
             return None;
         }
@@ -235,6 +235,6 @@ impl crate::reload::Reloadable for KeyFile {
 }
 
 #[cfg(test)]
-mod issuer;
+pub(super) mod issuer;
 #[cfg(test)]
 mod tests;

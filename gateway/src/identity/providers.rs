@@ -199,3 +199,6 @@ impl Providers {
         self.by_name.get(name).cloned().ok_or_else(|| StartError::Unknown(name.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,7 +102,7 @@ fn moment(value: &Value) -> Option<i64> {
     }
     let seconds = value.as_f64()?;
     // Microseconds up to there are whole numbers of a float that are an `i64`.
-    (seconds.abs() <= LAST as f64).then(|| (seconds * 1e6) as i64)
+    (seconds.abs() <= LAST as f64).then_some((seconds * 1e6) as i64)
 }
 
 /// What lies before 1970 is long ago all the same.

@@ -213,3 +213,8 @@ impl Fetch {
         Ok(tls.with_root_certificates(roots).with_no_client_auth())
     }
 }
+
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod tests;

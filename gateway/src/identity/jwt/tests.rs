@@ -159,7 +159,7 @@ fn an_algorithm_must_be_accepted_and_be_the_keys() {
     // HMAC with the public key as its secret, in each form in which a verifier could have it.
     let signed = format!("{}.{}", encoded(r#"{"alg":"HS256","kid":"k1"}"#), encoded(&claims));
     let modulus = URL_SAFE_NO_PAD.decode(jwk["n"].as_str().expect("a modulus")).expect("base64url");
-    for secret in [jwk.to_string().into_bytes(), modulus, key_set(&[jwk.clone()]).into_bytes()] {
+    for secret in [jwk.to_string().into_bytes(), modulus, key_set(std::slice::from_ref(&jwk)).into_bytes()] {
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &secret);
         let forged = format!("{signed}.{}", encoded(aws_lc_rs::hmac::sign(&key, signed.as_bytes())));
         assert_eq!(judge(&provider, &forged, at(0)), Err(Refusal::TokenAlgorithm));
@@ -498,7 +498,7 @@ fn nothing_that_is_shown_holds_a_token_or_a_key() {
     private["d"] = "c2VjcmV0LXByaXZhdGUtbWVtYmVyLW9mLWEta2V5ISEh".into();
     private["use"] = "enc".into();
     let refused = KeySet::parse(key_set(&[private.clone()]).as_bytes(), &ALL).expect_err("no key is left");
-    let set = KeySet::parse(key_set(&[jwk.clone()]).as_bytes(), &ALL).expect("a key set");
+    let set = KeySet::parse(key_set(std::slice::from_ref(&jwk)).as_bytes(), &ALL).expect("a key set");
     let shown = format!("{presented:?} {answer:?} {provider:?} {refused:?} {refused} {set:?}");
     let signature = token.rsplit('.').next().expect("a signature");
     let secrets = [&token, signature, jwk["x"].as_str().expect("x"), private["d"].as_str().expect("d")];
