@@ -34,18 +34,24 @@ class Issued:
     key: Path
 
     @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
+    @property
+    def secret(self) -> bytes:
+        """The key itself: the number that nobody else knows."""
+        private = serialization.load_pem_private_key(self.key.read_bytes(), None)
+        return private.private_numbers().private_value.to_bytes(32, "big")
+
+    @property
     def sha256(self) -> str:
         """Of its DER: what a record names it by."""
-        return hashlib.sha256(self.certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
+        return hashlib.sha256(self.der).hexdigest()
 
     @property
     def subject(self) -> str:
         """As RFC 4514 writes it."""
         return self.certificate.subject.rfc4514_string()
-
-    @property
-    def serial(self) -> int:
-        return self.certificate.serial_number
 
     @property
     def configured(self) -> dict[str, str]:
@@ -70,7 +76,9 @@ class Authority:
         builder = _builder(subject, subject, self._key.public_key(), VALID)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
-        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
+        builder = builder.add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False
+        )
         self.certificate = builder.sign(self._key, hashes.SHA256())
         self.cert.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 

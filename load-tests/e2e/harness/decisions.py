@@ -25,6 +25,8 @@ def refused(gateway: Gateway, upstream: Upstream, response: Message, status: int
     assert response.get("content-type") == "application/problem+json", response
     problem = json.loads(response.body)
     assert (problem["status"], problem["request_id"]) == (status, response.get("x-request-id")), problem
+    if status in (401, 403, 503):
+        assert problem["reason"] == word, "the client's programs may know it"
     assert "upstream" not in record and _seen(upstream, response) == [], record
     if status in (401, 403):
         assert record["decision"] == {"outcome": "deny"}, record

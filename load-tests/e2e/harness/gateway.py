@@ -1,6 +1,7 @@
 """A gateway under test: its configuration, its process, and what it left on disk."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -54,6 +55,8 @@ class Gateway:
         self.config = self._configuration(upstreams, list(routes))
         tune(self.config)
         self.process: subprocess.Popen | None = None
+        # Variables beyond those of the tests.
+        self.environment: dict[str, str] = {}
         self.log = directory / "gateway.log"
 
     def _configuration(self, upstreams: dict[str, str], routes: list[dict]) -> dict:
@@ -89,7 +92,10 @@ class Gateway:
         """Starts the process without waiting for it to serve."""
         self.write_config()
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            environment = os.environ | self.environment
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )
         Gateway.launched.append(self)
         return self.process
 
@@ -141,6 +147,11 @@ class Gateway:
     def connect(self, **connection) -> Client:
         return Client(self.port, **connection)
 
+    def port_of(self, listener: str) -> int:
+        """The port of a listener, by its name."""
+        (found,) = [one for one in self.config["listen"] if one["name"] == listener]
+        return int(found["address"].rpartition(":")[2])
+
     def reload(self) -> None:
         """Asks it to read its files again, without waiting until it has."""
         self.process.send_signal(signal.SIGHUP)
@@ -184,6 +195,12 @@ class Gateway:
     def record(self, request_id: str) -> dict:
         """The one record of a request, as soon as it is on disk."""
         return self.record_where(lambda record: record.get("request_id") == request_id, f"a record of {request_id}")
+
+    def record_from(self, port: int) -> dict:
+        """The one record of a connection, by its source port."""
+        return self.record_where(
+            lambda record: record.get("source", {}).get("port") == port, f"a record of port {port}"
+        )
 
     def record_where(self, holds: Callable[[dict], bool], what: str) -> dict:
         found = wait_until(lambda: [record for record in self.written_records() if holds(record)], f"{what} on disk")

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
 ISSUER, AUDIENCE = "https://id.test", "api"
-# A header or a set of claims: as a mapping, or as the very text.
-Part = dict | str
+# A header or a set of claims: as a mapping, or as the very text or bytes.
+Part = dict | str | bytes
 
 
 def encoded(data: bytes) -> str:
@@ -20,7 +20,9 @@ def encoded(data: bytes) -> str:
 
 
 def part(value: Part) -> str:
-    return encoded((value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))).encode())
+    if isinstance(value, dict):
+        value = json.dumps(value, separators=(",", ":"))
+    return encoded(value.encode() if isinstance(value, str) else value)
 
 
 def claims(subject: str = "alice", **more) -> dict:

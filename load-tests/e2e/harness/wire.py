@@ -130,20 +130,25 @@ class Client:
     ):
         self.socket = socket.create_connection((LOOPBACK, port), timeout, (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.source_port: int = self.socket.getsockname()[1]
+        self.reader = Reader(self.socket)
         if tls:
             try:
-                self.socket = tls.wrap_socket(self.socket, server_hostname=server_name)
+                self.secure(tls, server_name)
             except OSError:
-                self.socket.close()
+                self.close()
                 raise
-        self.reader = Reader(self.socket)
-        self.source_port: int = self.socket.getsockname()[1]
 
     def __enter__(self) -> "Client":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def secure(self, tls: ssl.SSLContext, server_name: str | None = "api.test", **options) -> None:
+        """The TLS handshake."""
+        self.socket = tls.wrap_socket(self.socket, server_hostname=server_name, **options)
+        self.reader = Reader(self.socket)
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
