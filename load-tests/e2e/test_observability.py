@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from harness import everything
 from harness.conditions import wait_until
 from harness.gateway import Gateway, route
 from harness.ports import LOOPBACK, free_port
@@ -82,9 +83,10 @@ def gateway(module_directory: Path, module_upstream: Upstream) -> Iterator[Gatew
     strict = route("strict", match={"path_prefix": "/strict"}, audit={"durability": "strict"})
     routes = [route("all"), route("broken", "gone", match={"path_prefix": "/broken"}), strict]
     gateway = Gateway(module_directory / "gateway", upstreams, routes, tune)
-    gateway.start()
-    yield gateway
-    gateway.kill()
+    with everything.identity(gateway):
+        gateway.start()
+        yield gateway
+        gateway.kill()
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +98,8 @@ def load(gateway: Gateway) -> Iterator[None]:
         while not over.wait(0.02):
             for target in ("/orders", "/status/404/x", "/broken/x", "/strict/x"):
                 ask(gateway.port, target, fields={"Connection": "close"})
+            for credentials in everything.CREDENTIALS:
+                ask(gateway.port, everything.PATH, fields={"Connection": "close"} | credentials)
             client = gateway.connect()
             client.send(b"NOT HTTP\r\n\r\n")
             client.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import everything
 from harness.binaries import ROOT, binary
 from harness.conditions import wait_until
 from harness.gateway import Gateway, route
@@ -59,10 +60,12 @@ def shown(literal: str) -> str:
 @pytest.fixture(scope="module")
 def gateway(module_directory, module_upstream) -> Iterator[Gateway]:
     gateway = Gateway(module_directory / "gateway", {"main": module_upstream.address}, [route("all")])
-    gateway.start()
-    gateway.ask("/orders/1")
-    yield gateway
-    gateway.kill()
+    with everything.identity(gateway):
+        gateway.start()
+        gateway.ask("/orders/1")
+        gateway.ask(everything.PATH)
+        yield gateway
+        gateway.kill()
 
 
 def test_every_metric_is_exported_with_the_label_that_is_named(gateway):
