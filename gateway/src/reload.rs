@@ -32,6 +32,9 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// How often files are looked at without a notice.
 const LOOK: Duration = Duration::from_secs(60);
 
+/// How long a stop waits for the reload's thread.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 /// A part that is read from files, and can be read again.
 pub trait Reloadable: Send + Sync {
     /// What it is, for people: "TLS of listener `edge`".
@@ -109,7 +112,7 @@ impl Reloader {
         let watch = Watch::new(waker.clone());
         let thread = std::thread::Builder::new().name("reload".into());
         let thread = thread.spawn(move || self.run(watch, &wakes.0))?;
-        Ok(Reloading { waker, thread: Some(thread) })
+        Ok(Reloading { waker, thread })
     }
 
     fn run(mut self, mut watch: Watch, wakes: &Receiver<Wake>) {
@@ -261,15 +264,16 @@ fn settled(wakes: &Receiver<Wake>, quiet: Duration, most: Duration) -> Next {
 /// A reload's thread at work; it ends when this is dropped.
 pub struct Reloading {
     waker: Waker,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
 impl Drop for Reloading {
+    /// Waits for the thread, but not for long: it changes nothing that has to be whole, and files may be slow.
     fn drop(&mut self) {
         self.waker.wake(Wake::Stop);
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been told by then.
-            let _ = thread.join();
+        let until = Instant::now() + FAREWELL;
+        while !self.thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }

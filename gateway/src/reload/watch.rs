@@ -3,9 +3,11 @@
 //! Directories are watched, not files: a file that is replaced by another (`mv new.pem api.pem`, or Kubernetes, which
 //! swaps a link to a directory) is another file afterwards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use notify::event::{AccessKind, AccessMode, EventKind};
@@ -16,11 +18,15 @@ use super::{Wake, Waker};
 /// The most links on the way to a file, as the kernel has it.
 const MAX_LINKS: usize = 40;
 
+/// Device, number and birth: what tells a directory from another that has taken its place.
+type Inode = (u64, u64, Option<SystemTime>);
+
 /// Wakes when something happens to one of the files that it follows.
 pub(super) struct Watch {
     /// None where the system has none to give.
     watcher: Option<RecommendedWatcher>,
-    directories: BTreeSet<PathBuf>,
+    /// What is watched, and which directory it was then.
+    watched: BTreeMap<PathBuf, Inode>,
     unwatched: BTreeSet<PathBuf>,
     /// The files, and the links on the way to them.
     paths: Arc<ArcSwap<BTreeSet<PathBuf>>>,
@@ -40,7 +46,7 @@ impl Watch {
                 tracing::warn!(%error, "files cannot be watched: they are looked at once a minute");
             })
             .ok();
-        Watch { watcher, directories: BTreeSet::new(), unwatched: BTreeSet::new(), paths }
+        Watch { watcher, watched: BTreeMap::new(), unwatched: BTreeSet::new(), paths }
     }
 
     /// Follows these files from now on. Links may lead elsewhere than they did, and directories may have been made
@@ -54,14 +60,23 @@ impl Watch {
         let directories: BTreeSet<PathBuf> =
             paths.iter().filter_map(|path| path.parent().map(Path::to_owned)).collect();
         self.paths.store(Arc::new(paths));
-        for gone in self.directories.difference(&directories) {
-            // It may have been deleted, and its watch with it.
-            let _ = watcher.unwatch(gone);
-        }
-        for directory in &directories {
-            match watcher.watch(directory, RecursiveMode::NonRecursive) {
+        self.watched.retain(|path, inode| {
+            let same = directories.contains(path) && inode_of(path) == Some(*inode);
+            if !same {
+                // It may have been deleted, and its watch with it.
+                let _ = watcher.unwatch(path);
+            }
+            same
+        });
+        for directory in directories {
+            if self.watched.contains_key(&directory) {
+                continue;
+            }
+            let inode = inode_of(&directory);
+            match watcher.watch(&directory, RecursiveMode::NonRecursive) {
                 Ok(()) => {
-                    self.unwatched.remove(directory);
+                    self.unwatched.remove(&directory);
+                    self.watched.extend(inode.map(|inode| (directory, inode)));
                 }
                 Err(error) => {
                     if self.unwatched.insert(directory.clone()) {
@@ -71,8 +86,13 @@ impl Watch {
                 }
             }
         }
-        self.directories = directories;
     }
+}
+
+fn inode_of(directory: &Path) -> Option<Inode> {
+    let metadata = std::fs::metadata(directory).ok()?;
+    // Numbers are given again.
+    Some((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
 /// Whether an event may have changed what one of the paths holds. That a file was read is none.
