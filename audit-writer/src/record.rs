@@ -7,6 +7,7 @@
 //! A hook does not know its record's number: every type begins with [`Unnumbered`], and the writer puts the
 //! number in its place ([`Entry`]).
 
+mod cut;
 mod encode;
 mod lifecycle;
 mod line;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
+pub use cut::LEAST_MAX_RECORD;
 pub use encode::Entry;
 pub use lifecycle::{Clock, Counters, Heartbeat, SegmentBegin, Start, Stop, Stored};
 pub(crate) use lifecycle::{EventHeartbeat, EventSegment, EventStart, EventStop, EventStored};
@@ -382,6 +384,9 @@ pub struct Rejected<'a> {
     pub response: Option<Response>,
     /// From the attempt's begin to its end, microseconds.
     pub duration_us: u64,
+    /// The values that were cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trunc: Option<&'a Trunc>,
 }
 
 /// Records that could not be kept: how many, why, from when to when.
@@ -413,3 +418,6 @@ pub struct Gap<'a> {
 fn count_or_null(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": ["integer", "null"], "minimum": 0 })
 }
+
+#[cfg(test)]
+mod tests;

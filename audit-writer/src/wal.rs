@@ -311,6 +311,7 @@ mod tests {
             bytes: n,
             response: None,
             duration_us: 1,
+            trunc: None,
         })
     }
 

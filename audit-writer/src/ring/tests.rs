@@ -54,6 +54,7 @@ fn entry() -> Entry {
         bytes: 1,
         response: None,
         duration_us: 1,
+        trunc: None,
     })
 }
 

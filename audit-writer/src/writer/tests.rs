@@ -75,6 +75,7 @@ impl Log {
             bytes: 1,
             response: None,
             duration_us: 1,
+            trunc: None,
         }));
     }
 

@@ -183,6 +183,7 @@ pub(crate) fn record(log: &AuditLog, count: u64) {
             bytes: n,
             response: None,
             duration_us: 1,
+            trunc: None,
         }));
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use audit_writer::checkpoint::{LogName, LogNameError, MAX_LOG_NAME};
+use audit_writer::record::LEAST_MAX_RECORD;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -80,6 +81,11 @@ pub(super) fn default_heartbeat_interval() -> Duration {
 /// `max_record` where none is given.
 pub(super) fn default_max_record() -> ByteSize {
     ByteSize::kib(8)
+}
+
+/// What every record fits into, whatever anybody sets.
+fn least_max_record() -> ByteSize {
+    ByteSize::bytes(LEAST_MAX_RECORD as u64)
 }
 
 /// The key that signs the log's checkpoints.
@@ -191,7 +197,7 @@ impl Read for Audit {
             Duration::from_secs(1)..=Duration::from_secs(86_400),
         );
         let max_record =
-            audit.within("max_record", default_max_record(), ByteSize::kib(1)..=ByteSize::bytes(65_535));
+            audit.within("max_record", default_max_record(), least_max_record()..=ByteSize::bytes(65_535));
         let ring = audit.or("ring", Ring::default());
         let spool: Option<Spool> = audit.required("spool");
         let segment = audit.or("segment", Segment::default());

@@ -195,6 +195,7 @@ impl Rejections {
             bytes: rejection.bytes,
             response: rejection.answered.map(|(status, bytes)| Response { status, bytes, body_sha256: None }),
             duration_us: took,
+            trunc: None,
         }));
     }
 }
