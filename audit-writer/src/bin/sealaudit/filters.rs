@@ -58,7 +58,7 @@ pub(crate) struct Filters {
     #[arg(long, value_name = "NAME")]
     rule: Vec<String>,
     /// What was decided: allow, deny
-    #[arg(long, value_name = "OUTCOME")]
+    #[arg(long, value_name = "OUTCOME", value_parser = ["allow", "deny"])]
     outcome: Vec<String>,
 }
 

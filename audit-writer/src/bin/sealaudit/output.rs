@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
-use audit_writer::search::{Hit, Record};
+use audit_writer::search::{Decision, Hit, Record};
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
 
@@ -41,28 +41,22 @@ pub(crate) fn write_line(out: &mut impl Write, hit: &Hit) -> io::Result<()> {
 pub(crate) fn write_table(out: &mut impl Write, hits: &[Hit]) -> io::Result<()> {
     let several_logs = hits.windows(2).any(|pair| pair[0].log != pair[1].log);
     let any_unsealed = hits.iter().any(|hit| hit.unsealed);
+    let rows: Vec<Cells> = hits.iter().map(Cells::of).collect();
+    // Columns that nothing stands in are left out.
+    let any = |cell: Cell| rows.iter().any(|row| !row.0[cell as usize].is_empty());
+    let shown: Vec<Cell> =
+        Cell::ALL.into_iter().filter(|cell| !cell.may_be_left_out() || any(*cell)).collect();
     let mut head = vec!["TIME"];
     head.extend(several_logs.then_some("LOG"));
-    head.extend([
-        "SEQ",
-        "WHAT",
-        "STATUS",
-        "METHOD",
-        "HOST",
-        "PATH",
-        "ROUTE",
-        "SOURCE",
-        "MS",
-        "END",
-        "REQUEST ID",
-    ]);
+    head.push("SEQ");
+    head.extend(shown.iter().map(|cell| cell.head()));
     head.extend(any_unsealed.then_some("STATE"));
     let mut table = new_table(&head);
-    for hit in hits {
+    for (hit, mut cells) in hits.iter().zip(rows) {
         let mut row = vec![hit.ts.to_string()];
         row.extend(several_logs.then(|| hit.log.to_string()));
         row.push(hit.seq.to_string());
-        row.extend(cells(hit));
+        row.extend(shown.iter().map(|cell| std::mem::take(&mut cells.0[*cell as usize])));
         row.extend(any_unsealed.then(|| state(hit).to_owned()));
         table.add_row(row);
     }
@@ -71,7 +65,7 @@ pub(crate) fn write_table(out: &mut impl Write, hits: &[Hit]) -> io::Result<()> 
 
 /// One record on one line, for a stream that has no end to align columns by.
 pub(crate) fn write_row(out: &mut impl Write, hit: &Hit) -> io::Result<()> {
-    let cells: Vec<String> = cells(hit).into_iter().filter(|cell| !cell.is_empty()).collect();
+    let cells: Vec<String> = Cells::of(hit).0.into_iter().filter(|cell| !cell.is_empty()).collect();
     writeln!(out, "{} {}#{} {} {}", hit.ts, hit.log, hit.seq, cells.join(" "), state(hit))
 }
 
@@ -86,36 +80,125 @@ fn state(hit: &Hit) -> &'static str {
     if hit.unsealed { "unsealed" } else { "" }
 }
 
-fn cells(hit: &Hit) -> Vec<String> {
-    let Ok(record) = Record::parse(&hit.line) else {
-        return vec!["(no record)".to_owned()];
-    };
+/// What a table shows of a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cell {
+    What,
+    Status,
+    Method,
+    Host,
+    Path,
+    Route,
+    Action,
+    Actor,
+    Decision,
+    Source,
+    Ms,
+    End,
+    RequestId,
+}
+
+impl Cell {
+    const ALL: [Cell; 13] = [
+        Cell::What,
+        Cell::Status,
+        Cell::Method,
+        Cell::Host,
+        Cell::Path,
+        Cell::Route,
+        Cell::Action,
+        Cell::Actor,
+        Cell::Decision,
+        Cell::Source,
+        Cell::Ms,
+        Cell::End,
+        Cell::RequestId,
+    ];
+
+    fn head(self) -> &'static str {
+        match self {
+            Cell::What => "WHAT",
+            Cell::Status => "STATUS",
+            Cell::Method => "METHOD",
+            Cell::Host => "HOST",
+            Cell::Path => "PATH",
+            Cell::Route => "ROUTE",
+            Cell::Action => "ACTION",
+            Cell::Actor => "ACTOR",
+            Cell::Decision => "DECISION",
+            Cell::Source => "SOURCE",
+            Cell::Ms => "MS",
+            Cell::End => "END",
+            Cell::RequestId => "REQUEST ID",
+        }
+    }
+
+    /// Whether a table without any value of it goes without the column.
+    fn may_be_left_out(self) -> bool {
+        matches!(self, Cell::Action | Cell::Actor | Cell::Decision)
+    }
+}
+
+/// The texts of one record, in the order of [`Cell::ALL`].
+struct Cells([String; Cell::ALL.len()]);
+
+impl Cells {
+    fn of(hit: &Hit) -> Cells {
+        let Ok(record) = Record::parse(&hit.line) else {
+            return Cells(Cell::ALL.map(|cell| match cell {
+                Cell::What => "(no record)".to_owned(),
+                _ => String::new(),
+            }));
+        };
+        Cells(Cell::ALL.map(|cell| text(cell, &record)))
+    }
+}
+
+fn text(cell: Cell, record: &Record<'_>) -> String {
     let text = |text: Option<&str>| text.map(printable).unwrap_or_default();
     let request = record.request.as_ref();
-    let what = match (&*record.kind, record.event.as_deref(), record.reason.as_deref()) {
+    match cell {
+        Cell::What => printable(&what(record)),
+        Cell::Status => {
+            let status = record.response.and_then(|response| response.status);
+            status.map(|status| status.to_string()).unwrap_or_default()
+        }
+        Cell::Method => text(request.and_then(|request| request.method.as_deref())),
+        Cell::Host => text(request.and_then(|request| request.host.as_deref())),
+        Cell::Path => text(request.and_then(|request| request.path.as_deref())),
+        Cell::Route => text(record.route.as_deref()),
+        Cell::Action => text(record.action.as_deref()),
+        Cell::Actor => text(record.actor.as_ref().and_then(|actor| actor.id.as_deref())),
+        Cell::Decision => record.decision.as_ref().map(decided).unwrap_or_default(),
+        Cell::Source => text(record.source.as_ref().and_then(|source| source.ip.as_deref())),
+        Cell::Ms => {
+            let shown = |us: u64| format!("{}.{:03}", us / 1000, us % 1000);
+            record.duration_us.map(shown).unwrap_or_default()
+        }
+        Cell::End => text(record.end.as_deref()),
+        Cell::RequestId => text(record.request_id.as_deref()),
+    }
+}
+
+/// The kind, and what tells records of a kind apart.
+fn what(record: &Record<'_>) -> String {
+    match (&*record.kind, record.event.as_deref(), record.reason.as_deref()) {
         (kind, Some(event), _) => format!("{kind} {event}"),
         ("gap", _, Some(reason)) => {
             format!("gap {} {reason}", record.lost.map_or_else(|| "?".to_owned(), |lost| lost.to_string()))
         }
         (kind, _, Some(reason)) => format!("{kind} {reason}"),
         (kind, ..) => kind.to_owned(),
-    };
-    vec![
-        printable(&what),
-        record
-            .response
-            .and_then(|response| response.status)
-            .map(|status| status.to_string())
-            .unwrap_or_default(),
-        text(request.and_then(|request| request.method.as_deref())),
-        text(request.and_then(|request| request.host.as_deref())),
-        text(request.and_then(|request| request.path.as_deref())),
-        text(record.route.as_deref()),
-        text(record.source.as_ref().and_then(|source| source.ip.as_deref())),
-        record.duration_us.map(|us| format!("{}.{:03}", us / 1000, us % 1000)).unwrap_or_default(),
-        text(record.end.as_deref()),
-        text(record.request_id.as_deref()),
-    ]
+    }
+}
+
+/// What was decided, and by which rule: `allow (ops-read)`, `deny`.
+fn decided(decision: &Decision<'_>) -> String {
+    let outcome = decision.outcome.as_deref().unwrap_or("?");
+    printable(&match decision.rule.as_deref() {
+        Some(rule) => format!("{outcome} ({rule})"),
+        None => outcome.to_owned(),
+    })
 }
 
 /// The text without anything that a terminal would obey; what a client sent must not move a cursor.
