@@ -232,10 +232,10 @@ GET http://API.example.com:80/v1//x/../orders/%34%32?page=2
   upstream    orders at 127.0.0.1:19001, [::1]:19001
   sent        GET /orders/42?page=2
               x-sealgate-actor: alice
-              x-sealgate-scheme: jwt or mtls or api_key or header
-              x-sealgate-provider: corp or corp0 or corp1 or mesh or mesh1 or keys or edge
+              x-sealgate-scheme: jwt or header or mtls or api_key
+              x-sealgate-provider: corp or corp0 or corp1 or edge or mesh or mesh1 or keys
   timeout     none
-  auth        any of corp, corp0, corp1, mesh, mesh1, keys, edge: alice
+  auth        any of corp, corp0, corp1, edge, mesh, mesh1, keys: alice
   rules       read lets it in
               export is not reached
   action      orders.access
