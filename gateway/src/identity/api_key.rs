@@ -288,6 +288,12 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_a_file_of_keys() {
+        let keys = read_api_keys(Path::new("../conf/identity/keys.yaml")).expect("keys");
+        assert!(!keys.is_empty());
+    }
+
+    #[test]
     fn every_place_of_a_key_is_found() {
         let entries: Vec<config::ApiKey> = (0..300u32)
             .map(|n| config::ApiKey {

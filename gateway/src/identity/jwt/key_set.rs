@@ -257,3 +257,6 @@ fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<DecodingKey, Unusable> {
     }
     Ok(DecodingKey::from_rsa_raw_components(&modulus, &exponent))
 }
+
+#[cfg(test)]
+mod tests;
