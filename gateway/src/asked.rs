@@ -167,6 +167,8 @@ fn without_query(target: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(target: &[u8], host: &str) -> (Asked, Result<(), Refusal>) {
@@ -232,6 +234,54 @@ mod tests {
             ("https://api.test/a%2fb", "api.test", Scheme::Https, Refusal::EncodedSeparator),
         ] {
             assert_eq!(read(uri, host, scheme).1, Err(refusal), "{uri} {host}");
+        }
+    }
+
+    /// Targets of the pieces that matter, in origin-form and absolute-form, and any bytes.
+    fn target() -> impl Strategy<Value = Vec<u8>> {
+        let pieces = [
+            "/", "/", "/", ".", "..", "%2e", "%2E", "%2f", "%5c", "\\", "%", "%25", "%252e", "%00", "a", "a",
+            "admin", "%61", "%C3%A9", "%c3%a9", "\u{e9}", "%c0%ae", ";", ";x", "..;", "%3b", "?", "?q=/../b",
+            "#", " ", "[", "*", "@", ":80", "//h",
+        ];
+        let beginning = prop::sample::select(vec![
+            "/",
+            "/",
+            "/",
+            "//",
+            "http://h/",
+            "HTTP://H:80/",
+            "http://h",
+            "http://o/",
+            "*",
+            "",
+        ]);
+        let tricky = (beginning, prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..10))
+            .prop_map(|(beginning, pieces)| format!("{beginning}{}", pieces.concat()).into_bytes());
+        let any_bytes = prop::collection::vec(any::<u8>(), 0..30).prop_map(|bytes| [b"/", &*bytes].concat());
+        prop_oneof![4 => tricky, 1 => any_bytes]
+    }
+
+    proptest! {
+        /// Whatever a client asks for: what was routed, authorised and recorded is what the upstream is asked for.
+        #[test]
+        fn the_path_that_is_decided_on_is_the_path_that_is_sent(target in target()) {
+            let Ok(mut head) = RequestHeader::build("GET", &target, None) else { return Ok(()) };
+            head.insert_header(HOST, "h").expect("a host");
+            let (asked, understood) = Asked::read(&head, Scheme::Http);
+            if understood.is_err() {
+                prop_assert_eq!(asked.path(), "");
+                return Ok(());
+            }
+            if let Some(rewritten) = asked.rewritten(asked.path()) {
+                head.set_raw_path(rewritten.as_bytes()).expect("a target");
+            }
+            let sent = head.raw_path().to_owned();
+            prop_assert_eq!(without_query(&sent), asked.path().as_bytes());
+            // A server behind that normalises as this one does reads the same.
+            let again = normalise::path(asked.path().as_bytes());
+            prop_assert_eq!(again.as_deref(), Ok(asked.path()));
+            prop_assert!(sent.iter().all(u8::is_ascii_graphic), "{:?}", sent);
         }
     }
 }
