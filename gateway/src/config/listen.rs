@@ -71,7 +71,7 @@ pub enum ClientAddressFrom {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields, default)]
 pub struct ListenerTimeouts {
-    /// From a request's first byte (or a connection's start) to the end of its headers.
+    /// From a request's first byte (or a connection's start, so with its TLS handshake) to the end of its headers.
     #[serde(with = "DurationText")]
     pub header: Duration,
     /// Between two reads of a request's body.

@@ -142,9 +142,11 @@ impl Read {
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(versions(settings.min_version))
             .map_err(TlsError::Setup)?;
-        let builder = match (settings.client_auth.mode, &settings.client_auth.ca) {
-            (ClientAuthMode::Off, _) | (_, None) => builder.with_no_client_auth(),
-            (mode, Some(ca)) => {
+        let builder = match settings.client_auth.mode {
+            ClientAuthMode::Off => builder.with_no_client_auth(),
+            mode => {
+                let ca =
+                    settings.client_auth.ca.as_ref().expect("the configuration demands it beside a mode");
                 let authorities = Arc::new(pem::read_authorities(ca)?);
                 let verifier = WebPkiClientVerifier::builder_with_provider(authorities, provider);
                 let verifier = match mode {
