@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{Asking, Target};
 use crate::authorise::{Criterion, Decided, Question, Rule};
 use crate::config::{self, Allow, Auth, Config, Durability, PathKept, PathMatch, WrittenIn};
+use crate::credentials;
 use crate::route::Route;
 
 /// A request's route, and what its record keeps.
@@ -131,7 +132,8 @@ fn recorded_path(config: &Config, route: &config::Route, path: &str) -> String {
         return route.matches.pattern();
     }
     let templates = PathTemplates::new(config.audit.redact.paths.iter().cloned());
-    templates.redact(path, None).map_or_else(|| path.to_owned(), |redacted| redacted.path.into())
+    let redacted = templates.redact(path, None);
+    credentials::path(redacted.as_ref().map_or(path, |redacted| &redacted.path)).into_owned()
 }
 
 /// What of a route matched, most decisive first.
