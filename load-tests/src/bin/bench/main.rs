@@ -8,6 +8,7 @@
 mod cores;
 mod durability;
 mod hook;
+mod identity;
 mod latency;
 mod median;
 mod pipeline;
@@ -15,6 +16,8 @@ mod proxy;
 mod record;
 mod report;
 mod rig;
+mod secure;
+mod token;
 mod verify;
 
 use std::{path::Path, process::ExitCode};
@@ -47,6 +50,10 @@ enum What {
     Latency,
     /// Strict against buffered audit, beside what the disk itself takes to sync.
     Durability,
+    /// Tokens, API keys, rules, HMAC, each beside what it cannot do without.
+    Identity,
+    /// The gateway with everything of identity on, against the same gateway without; handshakes.
+    Secure,
 }
 
 fn main() -> ExitCode {
@@ -86,6 +93,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if wanted(What::Durability) {
         report::print(&durability::measure(&folder.path().join("durability"))?);
+    }
+    if wanted(What::Identity) {
+        report::print(&identity::measure(&folder.path().join("identity"))?);
+    }
+    if wanted(What::Secure) {
+        report::print(&secure::measure(&folder.path().join("secure"))?);
     }
     Ok(())
 }

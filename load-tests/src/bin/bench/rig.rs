@@ -3,12 +3,14 @@
 use std::{
     env, fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
     path::Path,
     time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
 use load_tests::process::Process;
+use sha2::{Digest, Sha256};
 
 use crate::cores::{MEASURED, OTHER, bound};
 
@@ -72,6 +74,61 @@ pub(crate) async fn gateway(folder: &Path, upstream: SocketAddr) -> anyhow::Resu
     let mut process = Process::start("sealgate", &mut command, &folder.join("sealgate.log"))?;
     process.ready(metrics, "/readyz", START).await?;
     Ok(Server { address, process })
+}
+
+/// The listeners of a gateway with TLS.
+pub(crate) struct Secure {
+    /// Clients show no certificate.
+    pub(crate) tls: SocketAddr,
+    /// They must.
+    pub(crate) mtls: SocketAddr,
+}
+
+/// `sealgate run` with listeners for plain TCP, TLS and mTLS, and a route that has all of identity. Needs `ca.pem`,
+/// `server.pem`, `server.key` and `jwks.json` in `folder`.
+pub(crate) async fn secure_gateway(folder: &Path, upstream: SocketAddr) -> anyhow::Result<(Server, Secure)> {
+    let (address, metrics) = (free_address()?, free_address()?);
+    let secure = Secure { tls: free_address()?, mtls: free_address()? };
+    let file = folder.join("secure.yaml");
+    fs::write(folder.join("hmac.key"), Sha256::digest("a key that nobody else has"))?;
+    fs::set_permissions(folder.join("hmac.key"), fs::Permissions::from_mode(0o600))?;
+    fs::write(&file, secure_conf(address, &secure, metrics, upstream))?;
+    let mut command = bound(MEASURED, env::current_exe()?.with_file_name("sealgate"));
+    command.arg("run").arg("-c").arg(&file);
+    let mut process = Process::start("sealgate", &mut command, &folder.join("sealgate.log"))?;
+    process.ready(metrics, "/readyz", START).await?;
+    Ok((Server { address, process }, secure))
+}
+
+fn secure_conf(plain: SocketAddr, secure: &Secure, metrics: SocketAddr, upstream: SocketAddr) -> String {
+    let Secure { tls, mtls } = secure;
+    let (issuer, audience) = (crate::token::ISSUER, crate::token::AUDIENCE);
+    format!(
+        "version: 1\n\
+         listen:\n  \
+         - {{ name: plain, address: {plain} }}\n  \
+         - {{ name: tls, address: {tls}, tls: {{ certificates: [{{ cert: server.pem, key: server.key }}] }} }}\n  \
+         - {{ name: mtls, address: {mtls}, tls: {{ certificates: [{{ cert: server.pem, key: server.key }}], client_auth: {{ mode: required, ca: ca.pem }} }} }}\n\
+         metrics: {{ address: {metrics} }}\n\
+         shutdown: {{ lameduck: 0s, timeout: 25s }}\n\
+         upstreams: {{ orders: {{ endpoints: {{ static: [{upstream}] }} }} }}\n\
+         identity: {{ corp: {{ jwt: {{ issuer: {issuer}, audience: [{audience}], jwks: {{ file: jwks.json }}, algorithms: [ES256] }} }} }}\n\
+         routes:\n  \
+         - {{ name: plain, match: {{ path_prefix: /plain }}, upstream: orders, auth: none, audit: {{ headers: [user-agent] }} }}\n  \
+         - name: orders\n    match: {{ path_prefix: /orders }}\n    upstream: orders\n    auth: {{ any_of: [corp] }}\n    \
+         allow:\n      \
+         - {{ name: write, groups: [writers], methods: [POST, PUT] }}\n      \
+         - {{ name: invoices, groups: [billing], paths: [\"/orders/*/invoices/**\"] }}\n      \
+         - {{ name: read, groups: [ops], methods: [GET], sources: [127.0.0.0/8] }}\n    \
+         audit: {{ action: orders.access, body_digest: sha256, headers: [user-agent, x-patient-id] }}\n\
+         audit:\n  \
+         log: bench.localhost/gw-2\n  \
+         key: {{ file: secure.key, create: true }}\n  \
+         create_log: true\n  \
+         redact: {{ hmac_key: hmac.key, hmac: [request.headers.x-patient-id] }}\n  \
+         spool: {{ path: secure-spool, min_free: 64MiB }}\n  \
+         store: {{ directory: secure-store }}\n"
+    )
 }
 
 /// Ends the gateway as an operator would: a figure of one that does not end well is none.
