@@ -124,7 +124,7 @@ def test_a_wrong_one_is_refused_by_its_name(
     with Client(gateway.port_of(listener)) as client, pytest.raises((ssl.SSLError, Closed, ConnectionError)):
         client.secure(tls)
         client.ask("/open/1")
-    record = gateway.record_from(client.source_port)
+    record = gateway.record_from(client)
     assert (record["kind"], record["reason"]) == ("rejected", f"tls_client_certificate_{word}"), record
     assert record["tls"]["sni"] == "api.test" and "client_spiffe_id" not in record["tls"], "not verified, not told"
     assert len(module_upstream.seen) == before

@@ -18,6 +18,7 @@ from sslyze import (
 from harness.certificates import Authority, Issued, serving
 from harness.decisions import refused, served
 from harness.gateway import Gateway, route
+from harness.moments import now
 from harness.ports import LOOPBACK, free_port, steady_port
 from harness.upstream import Upstream
 from harness.wire import Client, Closed, ask, request_bytes
@@ -150,7 +151,7 @@ def test_the_scanner_would_see_what_is_weak(authority):
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
 def test_what_is_refused_in_a_handshake_is_on_the_log_with_its_name(gateway, authority, offer, listener, passes):
-    source = free_port()
+    source, since = free_port(), now()
     target = ["-connect", f"{LOOPBACK}:{gateway.port_of(listener)}", "-bind", f"{LOOPBACK}:{source}"]
     trust = ["-servername", "api.test", "-CAfile", str(authority.cert), "-verify_return_error", "-ign_eof"]
     done = subprocess.run(
@@ -160,7 +161,7 @@ def test_what_is_refused_in_a_handshake_is_on_the_log_with_its_name(gateway, aut
         timeout=30,
         check=False,
     )
-    record = gateway.record_from(source)
+    record = gateway.record_at(source, since)
     if passes:
         assert b"HTTP/1.1 200" in done.stdout, done
         assert record["kind"] == "completed" and record["tls"]["sni"] == "api.test"
@@ -271,7 +272,7 @@ def test_what_is_no_handshake_is_on_the_log_and_the_neighbour_is_served(gateway,
         if broken.then_fin:
             client.finish_sending()
         client.reader.rest()
-        record = gateway.record_from(client.source_port)
+        record = gateway.record_from(client)
         assert (record["kind"], record["reason"]) == ("rejected", broken.reason), record
         assert record.get("tls", {}) == ({"sni": broken.sni} if broken.sni else {}), record
         assert record["listener"] == "edge" and record["bytes"] <= len(broken.sent)
@@ -299,14 +300,14 @@ def test_a_handshake_in_single_bytes_is_one_all_the_same(gateway, module_upstrea
         secured.write(request_bytes("/drop-by-drop"))
         flush()
         assert b" 200 " in until_done(lambda: secured.read(65536))
-        assert gateway.record_from(client.source_port)["request"]["path"] == "/drop-by-drop"
+        assert gateway.record_from(client)["request"]["path"] == "/drop-by-drop"
 
 
 def test_a_client_that_does_not_believe_the_certificate_is_on_the_log(gateway, directory):
     stranger = Authority(directory)
     with gateway.connect() as client, pytest.raises(ssl.SSLCertVerificationError):
         client.secure(stranger.trusted_by_client())
-    record = gateway.record_from(client.source_port)
+    record = gateway.record_from(client)
     assert (record["kind"], record["reason"]) == ("rejected", "tls_alert"), record
 
 
@@ -314,7 +315,7 @@ def test_what_is_malformed_within_tls_is_recorded_with_how_it_was_secured(gatewa
     with gateway.connect(tls=authority.trusted_by_client()) as client:
         client.send(b"nonsense\r\n\r\n")
         assert client.reader.response().status == 400
-    record = gateway.record_from(client.source_port)
+    record = gateway.record_from(client)
     assert (record["kind"], record["reason"], record["tls"]["sni"]) == ("rejected", "malformed_request", "api.test")
 
 
@@ -322,7 +323,7 @@ def test_stalling_after_the_handshake_ends_as_without_tls(gateway, authority):
     with gateway.connect(tls=authority.trusted_by_client()) as client:
         client.send(b"GET /half HTTP/1.1\r\nHost: api")
         assert client.reader.response().status == 408
-    record = gateway.record_from(client.source_port)
+    record = gateway.record_from(client)
     assert (record["kind"], record["reason"], record["tls"]["sni"]) == ("rejected", "header_timeout", "api.test")
 
 
@@ -349,7 +350,7 @@ def test_a_redirect_goes_to_no_host_that_is_none(gateway, host):
     with Client(gateway.port_of("plain")) as client:
         response = client.ask("/x", host=host)
         assert response.status == 400 and not response.get("location")
-    assert gateway.record_from(client.source_port)["response"]["status"] == 400
+    assert gateway.record_from(client)["response"]["status"] == 400
 
 
 def by_curl(gateway: Gateway, authority: Authority, *options: str) -> list[str]:

@@ -13,8 +13,10 @@ def served(gateway: Gateway, upstream: Upstream, response: Message) -> tuple[dic
     record = _record(gateway, response)
     assert (record["end"], record["response"]["status"]) == ("ok", 200), record
     assert "error" not in record, record
-    (seen,) = _seen(upstream, response)
-    return record, seen
+    found = _seen(upstream, response)
+    latest = [(seen.target, seen.request_id) for seen in upstream.seen[-3:]]
+    assert len(found) == 1, f"the upstream saw it {len(found)} times; of late {latest}\n{record}"
+    return record, found[0]
 
 
 def refused(gateway: Gateway, upstream: Upstream, response: Message, status: int, word: str) -> dict:

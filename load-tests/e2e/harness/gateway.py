@@ -16,6 +16,7 @@ from sealformat.spool import read_mark, spooled_lines
 
 from .binaries import Outcome, binary, sealaudit
 from .conditions import wait_until
+from .moments import moment
 from .ports import LOOPBACK, steady_port
 from .wire import Client, Closed, Fields, Message, ask
 
@@ -196,10 +197,15 @@ class Gateway:
         """The one record of a request, as soon as it is on disk."""
         return self.record_where(lambda record: record.get("request_id") == request_id, f"a record of {request_id}")
 
-    def record_from(self, port: int) -> dict:
-        """The one record of a connection, by its source port."""
+    def record_from(self, client: Client) -> dict:
+        """The one record of a connection. Of its port alone there may be others: the system gives it out again."""
+        return self.record_at(client.source_port, client.began)
+
+    def record_at(self, port: int, since: int) -> dict:
+        """The one record of a connection from this port that was made after that moment."""
         return self.record_where(
-            lambda record: record.get("source", {}).get("port") == port, f"a record of port {port}"
+            lambda record: record.get("source", {}).get("port") == port and moment(record["ts"]) >= since,
+            f"a record of port {port}",
         )
 
     def record_where(self, holds: Callable[[dict], bool], what: str) -> dict:

@@ -54,6 +54,9 @@ class Upstream:
 
     def close(self) -> None:
         self.released.set()
+        # Ends the wait of the thread that accepts. Closed alone, it would go on with the number of the descriptor, and
+        # take connections of whatever has that number next: the upstream of another test.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def one(self, fragment: str) -> Seen:

@@ -5,6 +5,7 @@ import ssl
 import struct
 from dataclasses import dataclass, field
 
+from .moments import now
 from .ports import LOOPBACK
 
 TIMEOUT = 15.0
@@ -128,6 +129,7 @@ class Client:
         tls: ssl.SSLContext | None = None,
         server_name: str = "api.test",
     ):
+        self.began = now()
         self.socket = socket.create_connection((LOOPBACK, port), timeout, (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.source_port: int = self.socket.getsockname()[1]
