@@ -1,5 +1,7 @@
 """The JSON Schemas are closed, and they are those of the records that a gateway really writes."""
 
+import base64
+import hashlib
 import json
 import signal
 from collections.abc import Iterator
@@ -8,12 +10,14 @@ from contextlib import ExitStack
 import pytest
 
 from harness.binaries import ROOT
+from harness.certificates import Authority
 from harness.conditions import wait_until
 from harness.gateway import Gateway, route
-from harness.ports import LOOPBACK, free_port
+from harness.identities import as_actor, knows
+from harness.ports import LOOPBACK, free_port, steady_port
 from harness.schema import RecordSchema
 from harness.upstream import Upstream
-from harness.wire import request_bytes
+from harness.wire import ask, request_bytes
 from sealformat.audit import audit_store
 
 SCHEMA = ROOT / "audit-writer" / "schema" / "record.v1.json"
@@ -39,10 +43,27 @@ def records(module_directory, module_upstream) -> Iterator[list[dict]]:
         route("all", audit={"headers": ["user-agent"]}),
         route("down", "down", match={"path_prefix": "/down"}),
         route("held", "held", match={"path_prefix": "/held"}),
+        route(
+            "who",
+            match={"path_prefix": "/who"},
+            auth={"any_of": ["partners"]},
+            allow=[{"name": "ops-only", "groups": ["ops"]}],
+            audit={"action": "who.asks", "body_digest": "sha256"},
+        ),
     ]
     held = Upstream()
     upstreams = {"main": module_upstream.address, "held": held.address, "down": f"{LOOPBACK}:{free_port()}"}
-    gateway = Gateway(module_directory / "gateway", upstreams, routes, lively).start()
+    authority = Authority(module_directory / "tls")
+
+    def secured(config: dict) -> None:
+        lively(config)
+        tls = {"certificates": [authority.issue("api", ["api.test"]).configured]}
+        tls["client_auth"] = {"mode": "optional", "ca": str(authority.cert)}
+        config["listen"].append({"name": "secured", "address": f"{LOOPBACK}:{steady_port()}", "tls": tls})
+
+    gateway = Gateway(module_directory / "gateway", upstreams, routes, secured)
+    knows(gateway, {"alice": ["ops", "dev"], "bob": []})
+    gateway.start()
     gateway.ask("/orders/1")
     gateway.kill()
     gateway.start()
@@ -55,6 +76,11 @@ def records(module_directory, module_upstream) -> Iterator[list[dict]]:
     gateway.ask("/long/" + "x" * 20000, fields=trace)
     gateway.ask("/down/1")
     gateway.ask("/../climb")
+    tls = authority.trusted_by_client(authority.client("alice", ["spiffe://example.org/alice"]))
+    claim = {"Content-Digest": "sha-256=:" + base64.b64encode(hashlib.sha256(b"hello").digest()).decode() + ":"}
+    for who, fields in {"alice": trace | claim, "bob": claim, "nobody": {}}.items():
+        port = gateway.port_of("secured")
+        ask(port, "/who/1", "POST", as_actor(who) | fields, b"hello", tls=tls)
     with gateway.connect() as client:
         client.send(b"nonsense\r\n\r\n")
         client.reader.rest()
@@ -95,6 +121,34 @@ def test_every_optional_part_of_a_request_record_occurs(schema, records):
     seen = {name for record in requests for name in record}
     known = schema.fields(requests[0])
     assert seen == known, f"never written: {known - seen}"
+
+
+@pytest.mark.parametrize("part", ["actor", "tls", "decision", "request", "response"])
+def test_every_optional_part_of_a_part_occurs(schema, records, part):
+    parts = [record[part] for record in records if record["kind"] == "completed" and part in record]
+    (variant,) = [one for one in schema.schema["oneOf"] if "end" in schema.resolved(one)["properties"]]
+    known = set(schema.resolved(schema.resolved(variant)["properties"][part])["properties"])
+    # Values of queries are kept by no route here.
+    assert {name for found in parts for name in found} == known - {"query_values"}
+
+
+def test_who_is_denied_is_recorded_as_fully_as_who_is_served(records):
+    """But for the upstream, which saw nothing, and the digest of a body that nobody read."""
+    served, denied, unknown = (
+        next(
+            record
+            for record in records
+            if record.get("route") == "who" and record["response"]["status"] == status
+        )
+        for status in (200, 403, 401)
+    )
+    assert served.keys() - denied.keys() == {"trace_id", "upstream"} and denied.keys() - served.keys() == {"error"}
+    assert denied.keys() - unknown.keys() == {"actor"} and unknown.keys() <= denied.keys()
+    assert served["request"].keys() - denied["request"].keys() == {"body_sha256"}
+    assert served["decision"] == {"outcome": "allow", "rule": "ops-only"}
+    assert denied["decision"] == unknown["decision"] == {"outcome": "deny"}
+    assert (served["request"]["content_digest"], denied["request"]["content_digest"]) == ("match", "incomplete")
+    assert denied["action"] == "who.asks" and denied["tls"].keys() == served["tls"].keys()
 
 
 def test_a_field_less_or_more_makes_a_record_invalid(schema, records):

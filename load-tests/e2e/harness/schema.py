@@ -24,7 +24,7 @@ class RecordSchema:
     def variant(self, record: dict) -> dict:
         """The one kind that the record is of."""
         (found,) = [variant for variant, validator in self._variants if validator.is_valid(record)]
-        return self._resolved(found)
+        return self.resolved(found)
 
     def fields(self, record: dict) -> set[str]:
         """All that a record of this kind may have."""
@@ -40,7 +40,7 @@ class RecordSchema:
 
     def _objects(self, schema: dict, value: Any, path: Path) -> Iterator[tuple[Path, dict]]:
         """Every object in `value` that has fixed fields, with its schema; maps by name (headers) have none."""
-        schema = self._resolved(schema)
+        schema = self.resolved(schema)
         if isinstance(value, dict):
             fields = schema.get("properties")
             if fields:
@@ -53,7 +53,8 @@ class RecordSchema:
             for place, part in enumerate(value):
                 yield from self._objects(schema["items"], part, (*path, place))
 
-    def _resolved(self, schema: dict) -> dict:
+    def resolved(self, schema: dict) -> dict:
+        """What it refers to."""
         while "$ref" in schema or "anyOf" in schema:
             if "$ref" in schema:
                 schema = self.schema["$defs"][schema["$ref"].removeprefix("#/$defs/")]
