@@ -394,6 +394,23 @@ def test_an_upload_that_trickles_ends_with_the_route_s_timeout(counting):
     assert record["request"]["bytes"] > 5, record
 
 
+@pytest.mark.parametrize("pause", [0, 0.02])
+def test_a_refusal_is_not_overtaken_by_a_reset(counting, pause):
+    """Some clients forget the answer when the stream is reset while they still send."""
+    with counting.client() as client:
+        client.send(request(1, "/a%2fb", method="POST", end=False))
+        # A pace, not a wait: what is still to be sent comes with the answer, or after it.
+        time.sleep(pause)
+        client.send(data(1, b"hello"))
+        assert client.answer(1).status == 400
+        assert client.ask(3, "/after").status == 200
+        assert client.answer_so_far(1).reset is None
+        client.send(request(5, "/a%2fb", method="POST", end=False))
+        client.read_until(lambda: client.answer_so_far(5).reset is not None)
+        assert client.answer_so_far(5).reset == http2.NO_ERROR, "one that sends nothing is not waited for"
+        counting.expect(client, ["refused:encoded_separator", "ok", "refused:encoded_separator"])
+
+
 def test_interim_answers_pass(counting):
     with counting.client() as client:
         client.send(request(1, "/continue", ("expect", "100-continue"), method="POST", end=False))

@@ -108,6 +108,8 @@ fn options(connection: &Connection) -> Builder {
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(u32::try_from(connection.listener.header_bytes).unwrap_or(u32::MAX))
         .max_local_error_reset_streams(Some(MOST_REFUSED))
+        // A client that leaves takes back all that it has open, perhaps before any of it was looked at.
+        .max_pending_accept_reset_streams(MOST_STREAMS as usize)
         .max_send_buffer_size(SEND_BUFFER)
         .initial_connection_window_size(CONNECTION_WINDOW);
     options

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from hpack import Decoder
 
-from .ports import LOOPBACK
+from .ports import LOOPBACK, steady_port
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 TIMEOUT = 15.0
@@ -116,7 +116,8 @@ class Http2Client:
     """One connection. It acknowledges settings and pings unless it is `deaf`."""
 
     def __init__(self, port: int, opening: bytes | None = None, deaf: bool = False, tls: ssl.SSLContext | None = None):
-        self.socket = socket.create_connection((LOOPBACK, port), TIMEOUT)
+        # The port tells a connection's records from others': one that the system gives may have been another's before.
+        self.socket = socket.create_connection((LOOPBACK, port), TIMEOUT, (LOOPBACK, steady_port()))
         if tls:
             self.socket = tls.wrap_socket(self.socket, server_hostname="api.test")
         self.source_port: int = self.socket.getsockname()[1]

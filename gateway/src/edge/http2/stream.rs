@@ -26,13 +26,17 @@ use pingora_core::protocols::http::date::get_cached_date;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use tokio::time::Instant;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout};
 
 use super::head;
 use super::tap::SharedLedger;
 use crate::edge::alarm::Alarm;
 use crate::edge::attempt::{Attempt, Cut};
+use crate::edge::transport::LINGER;
 
+/// Bytes that a client may send on a stream before any of them are taken (RFC 9113, section 6.9.2).
+const WINDOW: usize = 65_535;
 /// Bytes of a body that are kept for a second try at an upstream; as much as Pingora keeps of others.
 const KEPT_FOR_RETRY: usize = 64 * 1024;
 /// Of a connection, not of a message (RFC 9113, section 8.2.2), and not known by name to the `http` crate.
@@ -45,7 +49,8 @@ pub(super) struct Stream {
     attempt: Arc<Attempt>,
     ledger: SharedLedger,
     head: RequestHeader,
-    body: RecvStream,
+    /// Taken when dropped.
+    body: Option<RecvStream>,
     /// Whether the body was read to its end.
     exhausted: bool,
     received: usize,
@@ -102,7 +107,7 @@ impl Stream {
             attempt,
             ledger,
             head: head::of(parts),
-            body,
+            body: Some(body),
             exhausted: false,
             received: 0,
             kept: None,
@@ -138,7 +143,8 @@ impl Stream {
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
-        match self.body.poll_data(cx) {
+        let Some(body) = &mut self.body else { return Poll::Ready(Ok(None)) };
+        match body.poll_data(cx) {
             Poll::Ready(Some(Ok(data))) => {
                 self.read_wait.over();
                 self.received += data.len();
@@ -147,7 +153,7 @@ impl Stream {
                     kept.write_to_buffer(&data);
                 }
                 // Where it fails the stream is gone, which the next read says.
-                let _ = self.body.flow_control().release_capacity(data.len());
+                let _ = body.flow_control().release_capacity(data.len());
                 Poll::Ready(Ok(Some(data)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Err(self.broken(error))),
@@ -288,6 +294,35 @@ impl Stream {
     }
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let Some(body) = self.body.take() else { return };
+        if self.ended
+            && !self.exhausted
+            && !body.is_end_stream()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(linger(body));
+        }
+    }
+}
+
+/// Reads what a client still sends of a body that nobody wants, so that the answer is not overtaken by a reset: there
+/// are clients that then forget the answer. Nothing more is asked for meanwhile, so it is a window at most.
+async fn linger(mut body: RecvStream) {
+    let discard = async {
+        let mut room = WINDOW;
+        while let Some(Ok(data)) = body.data().await {
+            room = room.saturating_sub(data.len());
+            if room == 0 {
+                break;
+            }
+        }
+    };
+    // Whatever comes of it, the stream ends.
+    let _ = timeout(LINGER, discard).await;
+}
+
 #[async_trait]
 impl Session for Stream {
     fn req_header(&self) -> &RequestHeader {
@@ -403,7 +438,7 @@ impl Session for Stream {
     }
 
     fn is_body_done(&mut self) -> bool {
-        self.exhausted || self.body.is_end_stream()
+        self.exhausted || self.body.as_ref().is_none_or(RecvStream::is_end_stream)
     }
 
     async fn finish(&mut self) -> Result<()> {
