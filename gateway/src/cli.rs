@@ -74,7 +74,7 @@ Examples:
   sealaudit search sealgate-data --status 5xx
   sealaudit verify sealgate-data --keys sealgate-data/gateway.pub")]
 pub struct ProxyArgs {
-    /// The server to forward to: `http://HOST[:PORT]`
+    /// The server to forward to: `http://HOST[:PORT]`, or `https://HOST[:PORT]`, which is verified by the system's authorities
     #[arg(long, value_name = "URL")]
     pub to: String,
     /// Where clients connect to

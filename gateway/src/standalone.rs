@@ -89,7 +89,7 @@ impl Standalone {
         let admin = listener(args.admin, ADMIN, "admin", args.listen, &mut warnings);
         let metrics = listener(args.metrics, METRICS, "metrics", args.listen, &mut warnings);
         let durability = args.durability.map(Durability::from);
-        let text = text(args.listen, data, to, &log, durability, admin, metrics);
+        let text = text(args.listen, data, &to, &log, durability, admin, metrics);
         let config = Config::from_text("sealgate proxy", text)?;
         Ok(Standalone { config, warnings })
     }
@@ -113,25 +113,33 @@ impl Standalone {
     }
 }
 
+/// What `--to` comes to.
+struct To {
+    address: SocketAddr,
+    /// The name that its certificate must hold for, where it is spoken to over TLS.
+    verified: Option<String>,
+}
+
 /// The address behind `--to`. Of several, the first that accepts a connection; `localhost` often has two, and a server
 /// on only one of them.
-fn resolve(to: &str, warnings: &mut Vec<String>) -> Result<SocketAddr, StandaloneError> {
+fn resolve(to: &str, warnings: &mut Vec<String>) -> Result<To, StandaloneError> {
     let wrong = |why| StandaloneError::To(to.to_owned(), why);
-    let authority = match to.split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-        Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
-            return Err(wrong("TLS to an upstream is not implemented in this version"));
-        }
-        _ => return Err(wrong("expected http://HOST[:PORT]")),
+    let (authority, tls) = match to.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (rest, false),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (rest, true),
+        _ => return Err(wrong("expected http://HOST[:PORT] or https://HOST[:PORT]")),
     };
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if authority.contains(['/', '?', '#', '@']) || authority.is_empty() {
         return Err(wrong(
-            "expected http://HOST[:PORT], without path, query or user: requests keep their own",
+            "expected http://HOST[:PORT] or https://HOST[:PORT], without path, query or user: requests keep their own",
         ));
     }
     let port_given = authority.rfind(':').is_some_and(|at| !authority[at..].contains(']'));
-    let host = if port_given { authority.to_owned() } else { format!("{authority}:80") };
+    let usual = if tls { 443 } else { 80 };
+    let host = if port_given { authority.to_owned() } else { format!("{authority}:{usual}") };
+    let name = host.rsplit_once(':').map_or(&*host, |(name, _)| name);
+    let verified = tls.then(|| name.trim_matches(['[', ']']).to_ascii_lowercase());
     let addresses = host.to_socket_addrs().map(Vec::from_iter);
     let mut addresses =
         addresses.map_err(|source| StandaloneError::Resolve { host: host.clone(), source })?;
@@ -139,11 +147,11 @@ fn resolve(to: &str, warnings: &mut Vec<String>) -> Result<SocketAddr, Standalon
     let answers =
         |address: &&SocketAddr| TcpStream::connect_timeout(address, Duration::from_millis(500)).is_ok();
     match (addresses.iter().find(answers), addresses.first()) {
-        (Some(address), _) => Ok(*address),
+        (Some(address), _) => Ok(To { address: *address, verified }),
         (None, Some(address)) => {
             warnings
                 .push(format!("nothing answers at {address} yet: requests are answered 502 until it does"));
-            Ok(*address)
+            Ok(To { address: *address, verified })
         }
         (None, None) => Err(wrong("this host has no address")),
     }
@@ -202,7 +210,7 @@ fn listener(
 fn text(
     listen: SocketAddr,
     data: &str,
-    to: SocketAddr,
+    to: &To,
     log: &LogName,
     durability: Option<Durability>,
     admin: Option<SocketAddr>,
@@ -223,7 +231,7 @@ listen:
     limits: {{ body_bytes: 1GiB, connections_per_address: 10000 }}
 {admin}{metrics}shutdown: {{ lameduck: 0s, timeout: 25s }}
 upstreams:
-  default: {{ endpoints: {{ static: [{to}] }} }}
+  default: {{ endpoints: {{ static: [{to}] }}{tls} }}
 routes:
   - name: default
     match: {{ path_prefix: / }}
@@ -239,7 +247,11 @@ audit:
   store: {{ directory: {store} }}
 ",
         listen = address(listen),
-        to = address(to),
+        to = address(to.address),
+        tls = to
+            .verified
+            .as_ref()
+            .map_or_else(String::new, |name| format!(", tls: {{ sni: {} }}", quoted(name))),
         durability = durability.map_or_else(String::new, |mode| format!("  durability: {}\n", mode.as_str())),
         admin = extra("admin", admin),
         metrics = extra("metrics", metrics),
@@ -350,11 +362,23 @@ mod tests {
                 "{to}"
             );
         }
-        assert!(refused(&["--to", "https://h"]).contains("not implemented in this version"));
         assert!(
             refused(&["--to", "http://127.0.0.1:99999"]).starts_with("--to: no address for 127.0.0.1:99999")
         );
         assert!(refused(&["--to", "http://127.0.0.1:1", "--log", "UPPER"]).starts_with("--log: "));
+    }
+
+    #[test]
+    fn a_server_behind_tls_is_verified_by_its_name() {
+        let verified = |to: &str| {
+            let made = Standalone::new(&args(Path::new("d"), &["--to", to])).unwrap();
+            let upstream = made.config.upstreams.into_values().next().unwrap();
+            (upstream.endpoints.fixed[0].port(), upstream.tls.map(|tls| tls.sni.as_str().to_owned()))
+        };
+        assert_eq!(verified("https://LOCALHOST:1"), (1, Some("localhost".into())));
+        assert_eq!(verified("https://127.0.0.1"), (443, Some("127.0.0.1".into())));
+        assert_eq!(verified("https://[::1]:1"), (1, Some("::1".into())));
+        assert_eq!(verified("http://127.0.0.1"), (80, None));
     }
 
     #[test]
