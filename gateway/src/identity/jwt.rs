@@ -5,7 +5,8 @@
 //! a URL (`jwk`, `x5c`, `jku`, `x5u`) nobody looks. What is not understood and would change the meaning is refused
 //! (`crit`, `b64`, `zip`, `enc`), as is JSON that two readers could read differently (RFC 8725, sections 2 and 3).
 //!
-//! What was verified is remembered ([`cache`]), so that a token's signature is checked once, not once a request.
+//! What was verified is remembered by the digest of its bytes, so that a token's signature is checked once, not once a
+//! request.
 
 mod cache;
 mod claims;
