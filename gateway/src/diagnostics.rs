@@ -2,7 +2,7 @@
 //!
 //! Sealgate's own lines have constant messages, and fields without what clients send. The libraries below it are
 //! another matter: at DEBUG and TRACE they print heads and frames, tokens and cookies in them. So what `RUST_LOG`
-//! asks for is only ever part of what [`allowed`] lets pass.
+//! asks for is only ever part of what `allowed` lets pass.
 
 use std::io::IsTerminal;
 
