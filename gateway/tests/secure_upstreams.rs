@@ -7,6 +7,7 @@ use support::authority::{Authority, Issued};
 use support::gateway::{Gateway, Settings};
 use support::modern::{Modern, Setup};
 use support::upstream::Upstream;
+use support::wait_for;
 
 const H1: &[&str] = &["http/1.1"];
 
@@ -158,6 +159,24 @@ fn connections_of_other_credentials_are_never_shared() {
     assert_eq!(kept.get("/theirs/1").status, 502);
     assert_eq!(gateway.connect().get("/ours/2").status, 200);
     assert!(server.seen().iter().all(|seen| seen.contains("/ours/")));
+}
+
+#[test]
+fn authorities_that_are_replaced_are_believed_without_a_restart() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let server = secure(&ours.server("orders.test"), H1);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("ca.pem");
+    std::fs::copy(theirs.file(), &file).expect("a file");
+    let gateway =
+        gateway(&[("orders", &server, format!("tls: {{ sni: orders.test, ca: '{}' }}", file.display()))]);
+    assert_eq!(gateway.connect().get("/orders/1").status, 502);
+    std::fs::copy(ours.file(), directory.path().join("new.pem")).expect("a file");
+    std::fs::rename(directory.path().join("new.pem"), &file).expect("the same directory");
+    gateway.signal("HUP");
+    wait_for("the new authority is believed", || {
+        (gateway.connect().get("/orders/2").status == 200).then_some(())
+    });
 }
 
 #[test]
