@@ -19,6 +19,7 @@ from harness.schema import RecordSchema
 from harness.upstream import Upstream
 from harness.wire import ask, request_bytes
 from sealformat.audit import audit_store
+from sealformat.samples import lossy_log, ordinary_log, unclean_log
 
 SCHEMA = ROOT / "audit-writer" / "schema" / "record.v1.json"
 EVENTS = {"segment", "start", "heartbeat", "stored", "stop"}
@@ -149,6 +150,14 @@ def test_who_is_denied_is_recorded_as_fully_as_who_is_served(records):
     assert denied["decision"] == unknown["decision"] == {"outcome": "deny"}
     assert (served["request"]["content_digest"], denied["request"]["content_digest"]) == ("match", "incomplete")
     assert denied["action"] == "who.asks" and denied["tls"].keys() == served["tls"].keys()
+
+
+def test_records_of_before_are_still_valid(schema, tmp_path):
+    """Written before records told who asked: they lack every field of that."""
+    for number, log in enumerate([ordinary_log(), lossy_log(), unclean_log()]):
+        log.write(tmp_path / str(number))
+        report = audit_store(tmp_path / str(number), log.signer.verifier)[log.signer.name]
+        assert report.records and [schema.flaws(record) for record in report.records if schema.flaws(record)] == []
 
 
 def test_a_field_less_or_more_makes_a_record_invalid(schema, records):
