@@ -1,5 +1,6 @@
 """The upstream believes `X-Sealgate-*`: a client can never set one, by no spelling and by no protocol's back door."""
 
+import subprocess
 from collections.abc import Iterator
 from urllib.parse import unquote
 
@@ -64,7 +65,6 @@ ROUTES = [
     route("partners", auth={"any_of": ["partners"]}),
     route("open", match={"path_prefix": "/open"}),
 ]
-EDGE_ID, OTHER_ID = "spiffe://example.org/edge", "spiffe://other.test/edge"
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +126,24 @@ def test_nomination_as_hop_by_hop_neither_lets_one_through_nor_takes_the_gateway
     _, seen = served(gateway, module_upstream, gateway.ask("/1", fields=fields))
     assert_unforged(seen)
     assert told(seen) == BOB
+
+
+@pytest.mark.parametrize("spelling", ["as it is", "with underscores", "with one underscore"])
+def test_http2_lets_none_through(gateway, module_upstream, spelling):
+    """Where headers are in small letters whatever a client writes, and `Connection` has no place."""
+    forged = [(SPELLINGS[spelling](name), FORGED) for name in TRUSTED_NAMES] * 2
+    fields = [*forged, *HARMLESS.items(), *as_actor("bob").items()]
+    headers = [word for name, value in fields for word in ("-H", f"{name}: {value}")]
+    to = ["-H", "Host: api.test", f"http://{LOOPBACK}:{gateway.port_of('h2c')}/http2"]
+    told_by_curl = ["-s", "-o", "/dev/null", "-w", "%{http_code} %{http_version} %header{x-request-id}"]
+    words = ["curl", "--http2-prior-knowledge", *told_by_curl, *headers, *to]
+    asked = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout
+    status, version, request_id = asked.split(" ")
+    assert (status, version) == ("200", "2")
+    (seen,) = [seen for seen in list(module_upstream.seen) if seen.request_id == request_id]
+    assert_unforged(seen)
+    assert told(seen) == BOB and gateway.record(request_id)["actor"]["id"] == "bob"
+    assert {name: seen.message.get(name) for name in HARMLESS} == HARMLESS
 
 
 def test_repetition_lets_none_through(gateway, module_upstream):
