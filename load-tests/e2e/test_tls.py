@@ -118,6 +118,7 @@ def test_the_oldest_version_can_be_raised(gateway, authority):
     assert ask(gateway.port_of("new"), "/new", tls=authority.trusted_by_client()).status == 200
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1 is deprecated")
 def test_the_scanner_would_see_what_is_weak(authority):
     """Else the two tests above would protect nothing."""
     lax = serving(authority.issue("lax", ["api.test"]))
