@@ -1,6 +1,7 @@
 //! API keys: the gateway knows the SHA-256 of each, and nothing from which a key could be made.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use arc_swap::ArcSwap;
 use audit_writer::time::Timestamp;
 use http::HeaderName;
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 
 use super::{Answer, Presented, Principal, Refusal, Scheme};
 use crate::config::{self, Problems, read_api_keys};
@@ -27,13 +28,17 @@ pub struct ApiKeyProvider {
 
 /// What a file held.
 struct Keys {
-    /// One for each of `known`, and compared as a whole: close to one another in memory.
-    hashes: Box<[[u8; 32]]>,
+    /// Makes the tag of a hash: with a secret of this process, so that nobody outside can tell which hashes are close to
+    /// one another by their tags.
+    tagger: RandomState,
+    /// Sorted by their tags.
     known: Box<[Known]>,
 }
 
 /// Whom a key stands for.
 struct Known {
+    tag: u64,
+    sha256: [u8; 32],
     principal: Arc<Principal>,
     not_after: Option<Timestamp>,
 }
@@ -77,7 +82,10 @@ impl ApiKeyProvider {
 
 impl Keys {
     fn new(provider: &Arc<str>, keys: Vec<config::ApiKey>) -> Keys {
+        let tagger = RandomState::new();
         let known = keys.iter().map(|key| Known {
+            tag: tagger.hash_one(key.sha256),
+            sha256: key.sha256,
             principal: Arc::new(Principal {
                 id: audit_writer::record::ActorId::new(&key.actor),
                 scheme: Scheme::ApiKey,
@@ -86,20 +94,18 @@ impl Keys {
             }),
             not_after: key.not_after,
         });
-        Keys { known: known.collect(), hashes: keys.iter().map(|key| key.sha256).collect() }
+        let mut known: Box<[Known]> = known.collect();
+        known.sort_unstable_by_key(|known| known.tag);
+        Keys { tagger, known }
     }
 
-    /// Whose key has this hash. It takes as long wherever it stands, and whether it is there at all.
-    fn find(&self, hash: &[u8; 32]) -> Option<&Known> {
-        let mut found = Choice::from(0);
-        let mut place = 0u64;
-        for (index, known) in (0u64..).zip(&self.hashes) {
-            let equal = known.ct_eq(hash);
-            place.conditional_assign(&index, equal);
-            found |= equal;
-        }
-        let place = usize::try_from(place).ok()?;
-        bool::from(found).then(|| self.known.get(place)).flatten()
+    /// Whose key has this hash. What is compared byte for byte is compared whole, and what is searched by, a keyed hash
+    /// of the hash, tells nothing: so the time that it takes does not lead anybody closer to a key.
+    fn find(&self, sha256: &[u8; 32]) -> Option<&Known> {
+        let tag = self.tagger.hash_one(sha256);
+        let first = self.known.partition_point(|known| known.tag < tag);
+        let mut candidates = self.known[first..].iter().take_while(|known| known.tag == tag);
+        candidates.find(|known| bool::from(known.sha256.ct_eq(sha256)))
     }
 }
 
@@ -294,20 +300,25 @@ mod tests {
     }
 
     #[test]
-    fn every_place_of_a_key_is_found() {
-        let entries: Vec<config::ApiKey> = (0..300u32)
-            .map(|n| config::ApiKey {
-                actor: n.to_string(),
-                groups: Vec::new(),
-                sha256: Sha256::digest(n.to_le_bytes()).into(),
-                not_after: None,
-            })
-            .collect();
-        let keys = Keys::new(&"partners".into(), entries);
-        for n in 0..300u32 {
-            let found = keys.find(&Sha256::digest(n.to_le_bytes()).into()).expect("it is known");
-            assert_eq!(found.principal.id.as_str(), n.to_string());
+    fn of_many_keys_each_is_found_and_nothing_that_is_almost_one() {
+        let hash = |number: u32| <[u8; 32]>::from(Sha256::digest(number.to_be_bytes()));
+        let key = |number: u32| config::ApiKey {
+            actor: format!("svc-{number}"),
+            groups: Vec::new(),
+            sha256: hash(number),
+            not_after: None,
+        };
+        let keys = Keys::new(&"partners".into(), (0..1000).map(key).collect());
+        for number in 0..1000 {
+            let found = keys.find(&hash(number)).map(|known| known.principal.id.as_str().to_owned());
+            assert_eq!(found, Some(format!("svc-{number}")));
+            for byte in [0, 15, 31] {
+                let mut almost = hash(number);
+                almost[byte] ^= 1;
+                assert!(keys.find(&almost).is_none(), "{number}");
+            }
         }
-        assert!(keys.find(&[0; 32]).is_none());
+        assert!(keys.find(&hash(1000)).is_none());
+        assert!(Keys::new(&"partners".into(), Vec::new()).find(&hash(0)).is_none());
     }
 }
