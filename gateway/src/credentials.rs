@@ -124,8 +124,13 @@ fn holds_credential(value: &str) -> bool {
 
 /// Whether a key is one that credentials are given by: as a whole, or in brackets (`user[password]`).
 fn is_key_of_credential(key: &str) -> bool {
-    let plain = decoded(key).to_ascii_lowercase().replace('-', "_");
-    plain.split(['[', ']', '.']).any(|part| KEYS.contains(&part.trim()))
+    decoded(key).split(['[', ']', '.']).any(|part| KEYS.iter().any(|known| is_spelled(part.trim(), known)))
+}
+
+/// Whether a text is one of [`KEYS`], in any case and with `-` for `_`.
+fn is_spelled(text: &str, known: &str) -> bool {
+    let plain = |byte: u8| if byte == b'-' { b'_' } else { byte.to_ascii_lowercase() };
+    text.len() == known.len() && text.bytes().map(plain).eq(known.bytes())
 }
 
 /// Whether something in a text has the shape of a signed token: three parts in base64url with dots between them, the

@@ -110,6 +110,7 @@ impl Capture {
     fn told(&self) -> Told<'_> {
         let exchange = self.exchange();
         let plan = self.plan();
+        let kept = plan.map_or_else(Query::default, |plan| plan.route.query);
         Told {
             exchange,
             peer: self.attempt.connection.peer,
@@ -119,8 +120,11 @@ impl Capture {
             rules: plan.map(|plan| &*plan.rules).unwrap_or_default(),
             claims: claimed(&exchange.claims).map(credentials::header_value).collect(),
             headers: plan.map(|plan| kept_headers(plan, &exchange.kept)).unwrap_or_default(),
-            kept: plan.map_or_else(Query::default, |plan| plan.route.query),
-            query: credentials::query(exchange.asked.query().unwrap_or_default()),
+            kept,
+            query: match kept {
+                Query::None => Cow::Borrowed(""),
+                Query::Keys | Query::Values => credentials::query(exchange.asked.query().unwrap_or_default()),
+            },
             path: exchange.told_path(),
             pattern: plan.and_then(|plan| plan.pattern.as_deref()),
         }
@@ -178,7 +182,7 @@ impl Told<'_> {
             host: asked.host(),
             path,
             raw,
-            query: QueryKeys(if self.kept == Query::None { "" } else { &self.query }),
+            query: QueryKeys(&self.query),
             query_values: QueryPairs(if self.kept == Query::Values { &self.query } else { "" }),
             http: asked.http(),
             bytes: body_bytes,
